@@ -11,10 +11,10 @@ import (
 type Broadcast struct {
 	namespace Namespace
 
-	mu      sync.Mutex
-	tracks  map[string]*TrackWriter
-	err     error
-	done    chan struct{}
+	mu     sync.Mutex
+	tracks map[string]*TrackWriter
+	err    error
+	done   chan struct{}
 }
 
 // NewBroadcast makes an empty Broadcast.

@@ -38,4 +38,6 @@ type ResetError struct {
 }
 
 // Error returns the code as text.
-func (e *ResetError) Error() string { return fmt.Sprintf("moq: subgroup was reset with code %#x", e.Code) }
+func (e *ResetError) Error() string {
+	return fmt.Sprintf("moq: subgroup was reset with code %#x", e.Code)
+}

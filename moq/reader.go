@@ -67,7 +67,7 @@ func (t *Track) NewReader(cfg ReaderConfig) *TrackReader {
 	case StartAt:
 		r.start = cfg.At
 	}
-	r.group = r.start.Group
+	r.group = max(r.start.Group, t.floor)
 	t.demand.Readers++
 	t.demand.Joined++
 	t.demandChanged.notifyLocked()
@@ -159,8 +159,6 @@ func (r *TrackReader) NextGroup(ctx context.Context) (*GroupReader, error) {
 	for {
 		t.mu.Lock()
 		if r.group < t.floor {
-			// Nothing was lost when the reader had just begun behind the
-			// floor, or had read all there was.
 			r.group = t.floor
 			t.mu.Unlock()
 			return nil, ErrTooFarBehind
