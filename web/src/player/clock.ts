@@ -1,0 +1,253 @@
+/**
+ * When a picture or a sound is due.
+ *
+ * Media time is the publisher's clock, wall time is ours; both in milliseconds. What joins them is an offset: media of
+ * time m is due at wall time m + offset. The smallest offset with which nothing comes too late is learnt from arrivals:
+ * each Object's arrival minus its timestamp is its own offset, the least of them is the path at its best, and what
+ * exceeds the least is jitter. All Tracks share one offset, that of the slowest, which keeps them in sync.
+ */
+
+/** How much delay a viewer accepts in exchange for smoothness, in milliseconds beyond the path at its best. */
+export interface DelayBounds {
+  /** Used until enough has arrived to know better. */
+  readonly startMs: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+/** The choices a viewer has. */
+export const latencyModes = {
+  /** As close to now as the network lets us. */
+  low: { startMs: 100, minMs: 50, maxMs: 1000 },
+  /** A little more, so that a short hiccup passes unseen. */
+  balanced: { startMs: 300, minMs: 250, maxMs: 2000 },
+  /** For bad networks. */
+  smooth: { startMs: 1000, minMs: 800, maxMs: 4000 },
+} as const satisfies Record<string, DelayBounds>;
+
+/** The name of a latency mode. */
+export type LatencyMode = keyof typeof latencyModes;
+
+/** Arrivals older than this say nothing about the network as it is now. */
+const windowMs = 15_000;
+
+/** More arrivals than 15 s of 60 pictures a second, or of Opus packets of 20 ms. */
+const windowCapacity = 1024;
+
+/** One late Object in so many is not worth delaying all others for. */
+const patience = 0.995;
+
+/** With fewer arrivals than this the start value stands: a quantile of ten says nothing. */
+const enoughArrivals = 40;
+
+/** For so long after the first arrival a much better offset means that what came before was backlog, not jitter. */
+const backlogMs = 5000;
+const backlogStepMs = 20;
+
+/** The backlog is over when the best offset has not improved for so long. */
+const settleMs = 50;
+
+/** So many arrivals in a row beyond all bounds mean that the publisher's clock was set anew. */
+const strangers = 25;
+
+/** What has arrived on one Track lately. */
+export class ArrivalWindow {
+  private readonly offsets = new Float64Array(windowCapacity);
+  private readonly times = new Float64Array(windowCapacity);
+  private head = 0;
+  private size = 0;
+  private firstMs: number | undefined;
+  private improvedMs = 0;
+  private best = Infinity;
+  private strangerCount = 0;
+  private latestMs = -Infinity;
+
+  constructor(private readonly maxJitterMs: () => number) {}
+
+  /** Records that media of time mediaMs arrived at nowMs. */
+  observe(mediaMs: number, nowMs: number): void {
+    const offset = nowMs - mediaMs;
+    this.firstMs ??= nowMs;
+    this.latestMs = nowMs;
+    if (Math.abs(offset - this.best) > this.maxJitterMs() + backlogMs && this.size > 0) {
+      if (++this.strangerCount < strangers) return;
+      this.clear();
+      this.firstMs = nowMs;
+    }
+    this.strangerCount = 0;
+    if (offset < this.best) {
+      // A Group is joined at its first Object, so what comes first was published up to a Group ago.
+      const backlog = nowMs - this.firstMs < backlogMs && offset < this.best - backlogStepMs;
+      if (backlog) {
+        this.clear();
+        this.improvedMs = nowMs;
+      }
+      this.best = offset;
+    }
+    const at = (this.head + this.size) % windowCapacity;
+    this.offsets[at] = offset;
+    this.times[at] = nowMs;
+    if (this.size < windowCapacity) this.size++;
+    else this.head = (this.head + 1) % windowCapacity;
+  }
+
+  /** Whether the backlog has been read and arrivals are live. */
+  settled(nowMs: number): boolean {
+    return this.size > 0 && nowMs - this.improvedMs >= settleMs;
+  }
+
+  /** When something last arrived, -Infinity when nothing has. */
+  get lastMs(): number {
+    return this.latestMs;
+  }
+
+  /** The best offset and the one with which all but a few arrivals are in time; undefined when nothing arrived. */
+  summary(nowMs: number): { readonly best: number; readonly high: number; readonly count: number } | undefined {
+    while (this.size > 1 && nowMs - (this.times[this.head] ?? 0) > windowMs) {
+      this.head = (this.head + 1) % windowCapacity;
+      this.size--;
+    }
+    if (this.size === 0) return undefined;
+    const sorted = new Float64Array(this.size);
+    for (let i = 0; i < this.size; i++) sorted[i] = this.offsets[(this.head + i) % windowCapacity] ?? 0;
+    sorted.sort();
+    this.best = sorted[0] ?? 0;
+    const high = sorted[Math.min(this.size - 1, Math.floor(patience * this.size))] ?? this.best;
+    return { best: this.best, high, count: this.size };
+  }
+
+  private clear(): void {
+    this.size = 0;
+    this.head = 0;
+    this.best = Infinity;
+    this.strangerCount = 0;
+  }
+}
+
+/** A Track that has been silent for so long no longer holds the others back. */
+const silenceMs = 3000;
+
+/** The offset is worked out anew this often. */
+const reviewMs = 100;
+
+/** What audio tells about how it plays. */
+export interface AudioPosition {
+  /** Milliseconds by which what is heard lags behind what is due; negative when it leads. Smoothed. */
+  readonly lagMs: number;
+  /** When that was so, by the wall clock. */
+  readonly atMs: number;
+  /** Whether sound comes out: false while starved, muted by the browser or not begun. */
+  readonly playing: boolean;
+}
+
+/** Without audio, pictures may run this much faster or slower to reach the offset that is wanted. */
+const slewRate = 0.04;
+
+/** A difference beyond this is jumped over. */
+const jumpMs = 400;
+
+/** Reports of the audio older than this are no guide. */
+const audioFreshMs = 500;
+
+/**
+ * Decides what media time is due now. Audio, which cannot be hurried unnoticed, is the master: it follows the offset
+ * in its own time and reports how far it is from it, and pictures follow the audio. Without audio, pictures glide to the
+ * offset themselves.
+ */
+export class PlayoutClock {
+  private readonly tracks = new Map<string, { window: ArrivalWindow; marginMs: number }>();
+  private bounds: DelayBounds;
+  private target: number | undefined;
+  private jitter = 0;
+  private reviewedMs = -Infinity;
+  private offset: number | undefined;
+  private offsetAtMs = 0;
+  private audio: AudioPosition | undefined;
+
+  constructor(mode: LatencyMode = 'low') {
+    this.bounds = latencyModes[mode];
+  }
+
+  /** Changes the bounds; what is playing moves to them gradually. */
+  setMode(mode: LatencyMode): void {
+    this.bounds = latencyModes[mode];
+    this.reviewedMs = -Infinity;
+  }
+
+  /** Records an arrival on a Track. */
+  observe(track: string, mediaMs: number, nowMs: number): void {
+    this.track(track).window.observe(mediaMs, nowMs);
+  }
+
+  /** How long after its arrival a Track's media can be shown: decoding, the sound card's own delay. */
+  setMargin(track: string, marginMs: number): void {
+    this.track(track).marginMs = marginMs;
+  }
+
+  /** Forgets a Track that is no longer received. */
+  forget(track: string): void {
+    this.tracks.delete(track);
+    this.reviewedMs = -Infinity;
+  }
+
+  /** Takes a report of the audio, or undefined when audio is no longer played. */
+  followAudio(position: AudioPosition | undefined): void {
+    this.audio = position;
+  }
+
+  /** The offset that playout should have, in milliseconds; undefined until arrivals are live. */
+  targetOffset(nowMs: number): number | undefined {
+    if (nowMs - this.reviewedMs < reviewMs) return this.target;
+    this.reviewedMs = nowMs;
+    let wanted: number | undefined;
+    let jitter = 0;
+    for (const { window, marginMs } of this.tracks.values()) {
+      if (!window.settled(nowMs) || nowMs - window.lastMs > silenceMs) continue;
+      const summary = window.summary(nowMs);
+      if (summary === undefined) continue;
+      const { startMs, minMs, maxMs } = this.bounds;
+      const spread = summary.high - summary.best;
+      const delay = summary.count < enoughArrivals ? Math.max(startMs, minMs) : spread + marginMs;
+      const offset = summary.best + Math.min(maxMs, Math.max(minMs, delay));
+      if (wanted === undefined || offset > wanted) wanted = offset;
+      jitter = Math.max(jitter, spread);
+    }
+    // When everything has fallen silent, the old offset is as good as any.
+    if (wanted !== undefined) {
+      this.target = wanted;
+      this.jitter = jitter;
+    }
+    return this.target;
+  }
+
+  /** The spread of arrivals on the worst Track, in milliseconds, as of the last review. */
+  get jitterMs(): number {
+    return this.jitter;
+  }
+
+  /** The media time that is due now, in milliseconds; undefined until arrivals are live. */
+  position(nowMs: number): number | undefined {
+    const target = this.targetOffset(nowMs);
+    if (target === undefined) return undefined;
+    const audio = this.audio;
+    if (audio !== undefined && audio.playing && nowMs - audio.atMs < audioFreshMs) {
+      this.offset = target + audio.lagMs;
+    } else if (this.offset === undefined || Math.abs(target - this.offset) > jumpMs) {
+      this.offset = target;
+    } else {
+      const step = Math.max(0, nowMs - this.offsetAtMs) * slewRate;
+      this.offset += Math.min(step, Math.max(-step, target - this.offset));
+    }
+    this.offsetAtMs = nowMs;
+    return nowMs - this.offset;
+  }
+
+  private track(name: string): { window: ArrivalWindow; marginMs: number } {
+    let track = this.tracks.get(name);
+    if (track === undefined) {
+      track = { window: new ArrivalWindow(() => this.bounds.maxMs), marginMs: 0 };
+      this.tracks.set(name, track);
+    }
+    return track;
+  }
+}
