@@ -1,0 +1,192 @@
+package wire
+
+import (
+	"fmt"
+
+	"github.com/freshet-live/freshet/moq"
+)
+
+// decoder is a cursor over bytes that remembers the first failure. After it,
+// every read returns zero. Running out of bytes is ErrShort.
+type decoder struct {
+	b     []byte
+	off   int
+	err   error
+	rules *rules // of the draft; nil where no read needs it
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+func (d *decoder) remaining() int { return len(d.b) - d.off }
+
+func (d *decoder) varint() uint64 {
+	if d.err != nil {
+		return 0
+	}
+	v, n, err := ParseVarint(d.b[d.off:])
+	if err != nil {
+		d.err = err
+		return 0
+	}
+	d.off += n
+	return v
+}
+
+func (d *decoder) uint8() uint8 {
+	if d.err != nil {
+		return 0
+	}
+	if d.remaining() < 1 {
+		d.err = ErrShort
+		return 0
+	}
+	d.off++
+	return d.b[d.off-1]
+}
+
+// take returns the next n bytes without a copy, or nil.
+func (d *decoder) take(n uint64) []byte {
+	if d.err != nil {
+		return nil
+	}
+	if n > uint64(d.remaining()) {
+		d.err = ErrShort
+		return nil
+	}
+	b := d.b[d.off : d.off+int(n)]
+	d.off += int(n)
+	return b
+}
+
+// text reads a length, of which limit is the largest allowed, and as many
+// bytes.
+func (d *decoder) text(what string, limit uint64) string {
+	n := d.varint()
+	if n > limit {
+		d.fail(violation("%s of %d bytes, at most %d are allowed", what, n, limit))
+	}
+	return string(d.take(n))
+}
+
+func (d *decoder) location() moq.Location {
+	return moq.Location{Group: d.varint(), Object: d.varint()}
+}
+
+// namespace reads a Track Namespace and returns the length of its fields too.
+func (d *decoder) namespace() (ns moq.Namespace, length int) {
+	count := d.varint()
+	if count > moq.MaxNamespaceFields {
+		d.fail(violation("namespace of %d fields, at most %d are allowed", count, moq.MaxNamespaceFields))
+	}
+	if d.err != nil || count == 0 {
+		return nil, 0
+	}
+	ns = make(moq.Namespace, 0, count)
+	for range count {
+		n := d.varint()
+		if d.err == nil && n == 0 {
+			d.fail(violation("namespace field without bytes"))
+		}
+		if n > uint64(moq.MaxFullNameLength-length) {
+			d.fail(violation("namespace of more than %d bytes", moq.MaxFullNameLength))
+		}
+		f := d.take(n)
+		if d.err != nil {
+			return nil, 0
+		}
+		length += len(f)
+		ns = append(ns, string(f))
+	}
+	return ns, length
+}
+
+func (d *decoder) fullTrackName() moq.FullTrackName {
+	ns, length := d.namespace()
+	n := d.varint()
+	if n > uint64(moq.MaxFullNameLength-length) {
+		d.fail(violation("full track name of more than %d bytes", moq.MaxFullNameLength))
+	}
+	return moq.FullTrackName{Namespace: ns, Track: string(d.take(n))}
+}
+
+// trackProperties reads Track Properties, which fill the rest of a message.
+func (d *decoder) trackProperties() moq.Properties {
+	if d.err != nil {
+		return nil
+	}
+	p, err := parseProperties(d.take(uint64(d.remaining())))
+	if err == nil {
+		err = checkTrackProperties(p)
+	}
+	if err != nil {
+		d.fail(err)
+		return nil
+	}
+	return p
+}
+
+// encoder appends to b and remembers the first failure.
+type encoder struct {
+	b     []byte
+	err   error
+	rules *rules // of the draft; nil where no write needs it
+}
+
+func (e *encoder) fail(format string, args ...any) {
+	if e.err == nil {
+		e.err = fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+	}
+}
+
+func (e *encoder) varint(v uint64) { e.b = AppendVarint(e.b, v) }
+
+func (e *encoder) uint8(v uint8) { e.b = append(e.b, v) }
+
+func (e *encoder) text(what, s string, limit int) {
+	if len(s) > limit {
+		e.fail("%s of %d bytes, at most %d are allowed", what, len(s), limit)
+	}
+	e.varint(uint64(len(s)))
+	e.b = append(e.b, s...)
+}
+
+func (e *encoder) location(l moq.Location) {
+	e.varint(l.Group)
+	e.varint(l.Object)
+}
+
+func (e *encoder) namespace(ns moq.Namespace) {
+	if err := ns.Validate(); err != nil {
+		e.fail("%v", err)
+	}
+	e.varint(uint64(len(ns)))
+	for _, f := range ns {
+		e.varint(uint64(len(f)))
+		e.b = append(e.b, f...)
+	}
+}
+
+func (e *encoder) fullTrackName(n moq.FullTrackName) {
+	if err := n.Validate(); err != nil {
+		e.fail("%v", err)
+	}
+	e.namespace(n.Namespace)
+	e.varint(uint64(len(n.Track)))
+	e.b = append(e.b, n.Track...)
+}
+
+// trackProperties appends Track Properties, which fill the rest of a message.
+func (e *encoder) trackProperties(p moq.Properties) {
+	if err := checkTrackProperties(p); err != nil {
+		e.fail("%v", err)
+	}
+	e.properties(p)
+}
+
+func validGroupOrder(v uint64) bool {
+	return v == uint64(moq.GroupOrderAscending) || v == uint64(moq.GroupOrderDescending)
+}

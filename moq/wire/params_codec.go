@@ -1,0 +1,348 @@
+package wire
+
+import (
+	"slices"
+
+	"github.com/freshet-live/freshet/moq"
+)
+
+// paramCodec is how drafts encode and decode one Message Parameter.
+type paramCodec struct {
+	typ ParamType
+	// repeats tells that a message may carry it more than once.
+	repeats bool
+	// count returns how often it is present.
+	count func(*Params) int
+	// append appends the value of the i-th.
+	append func(e *encoder, p *Params, i int)
+	parse  func(*decoder, *Params)
+}
+
+// optional makes the codec of a parameter with its own pointer field.
+func optional[T any](typ ParamType, field func(*Params) **T, appendValue func(*encoder, T), parseValue func(*decoder) T) paramCodec {
+	return paramCodec{
+		typ: typ,
+		count: func(p *Params) int {
+			if *field(p) == nil {
+				return 0
+			}
+			return 1
+		},
+		append: func(e *encoder, p *Params, _ int) { appendValue(e, **field(p)) },
+		parse: func(d *decoder, p *Params) {
+			v := parseValue(d)
+			*field(p) = &v
+		},
+	}
+}
+
+func milliseconds(typ ParamType, field func(*Params) **Milliseconds) paramCodec {
+	return optional(typ, field,
+		func(e *encoder, v Milliseconds) { e.varint(uint64(v)) },
+		func(d *decoder) Milliseconds { return Milliseconds(d.varint()) })
+}
+
+// rangeFilter makes the codec of one type of range filter. Those of all types
+// share a field.
+func rangeFilter(typ ParamType) paramCodec {
+	return paramCodec{
+		typ:     typ,
+		repeats: true,
+		count: func(p *Params) (n int) {
+			for i := range p.RangeFilters {
+				if p.RangeFilters[i].Type == typ {
+					n++
+				}
+			}
+			return n
+		},
+		append: func(e *encoder, p *Params, i int) {
+			for _, f := range p.RangeFilters {
+				if f.Type != typ {
+					continue
+				}
+				if i == 0 {
+					e.varint(uint64(len(f.Value)))
+					e.b = append(e.b, f.Value...)
+					return
+				}
+				i--
+			}
+		},
+		parse: func(d *decoder, p *Params) {
+			v := d.take(d.varint())
+			p.RangeFilters = append(p.RangeFilters, RawRangeFilter{Type: typ, Value: slices.Clone(v)})
+		},
+	}
+}
+
+// params18 and params19 are in ascending order of types, which is the order
+// on the wire.
+var params18 = []paramCodec{
+	milliseconds(ParamObjectDeliveryTimeout, func(p *Params) **Milliseconds { return &p.ObjectDeliveryTimeout }),
+	{
+		typ:     ParamAuthorizationToken,
+		repeats: true,
+		count:   func(p *Params) int { return len(p.Tokens) },
+		append:  func(e *encoder, p *Params, i int) { e.sizedToken(p.Tokens[i]) },
+		parse:   func(d *decoder, p *Params) { p.Tokens = append(p.Tokens, d.token(d.take(d.varint()))) },
+	},
+	milliseconds(ParamRendezvousTimeout, func(p *Params) **Milliseconds { return &p.RendezvousTimeout }),
+	milliseconds(ParamSubgroupDeliveryTimeout, func(p *Params) **Milliseconds { return &p.SubgroupDeliveryTimeout }),
+	milliseconds(ParamExpires, func(p *Params) **Milliseconds { return &p.Expires }),
+	optional(ParamLargestObject, func(p *Params) **moq.Location { return &p.LargestObject },
+		(*encoder).location, (*decoder).location),
+	milliseconds(ParamFillTimeout, func(p *Params) **Milliseconds { return &p.FillTimeout }),
+	optional(ParamForward, func(p *Params) **bool { return &p.Forward },
+		func(e *encoder, v bool) { e.flag(v) },
+		func(d *decoder) bool { return d.flag("FORWARD") }),
+	optional(ParamSubscriberPriority, func(p *Params) **uint8 { return &p.SubscriberPriority },
+		(*encoder).uint8, (*decoder).uint8),
+	optional(ParamFilter, func(p *Params) **Filter { return &p.Filter },
+		(*encoder).filter, (*decoder).filter),
+	{
+		typ: ParamGroupOrder,
+		count: func(p *Params) int {
+			if p.GroupOrder == moq.GroupOrderPublisher {
+				return 0
+			}
+			return 1
+		},
+		append: func(e *encoder, p *Params, _ int) {
+			if !validGroupOrder(uint64(p.GroupOrder)) {
+				e.fail("group order %d", p.GroupOrder)
+			}
+			e.uint8(uint8(p.GroupOrder))
+		},
+		parse: func(d *decoder, p *Params) {
+			v := d.uint8()
+			if d.err == nil && !validGroupOrder(uint64(v)) {
+				d.fail(violation("GROUP_ORDER is %d", v))
+			}
+			p.GroupOrder = moq.GroupOrder(v)
+		},
+	},
+	optional(ParamNewGroupRequest, func(p *Params) **uint64 { return &p.NewGroupRequest },
+		(*encoder).varint, (*decoder).varint),
+	optional(ParamTrackNamespacePrefix, func(p *Params) **moq.Namespace { return &p.TrackNamespacePrefix },
+		(*encoder).namespace, func(d *decoder) moq.Namespace { ns, _ := d.namespace(); return ns }),
+}
+
+var params19 = slices.SortedFunc(slices.Values(append(slices.Clone(params18),
+	rangeFilter(ParamSubgroupFilter),
+	rangeFilter(ParamObjectIDFilter),
+	rangeFilter(ParamPriorityFilter),
+	rangeFilter(ParamObjectPropertyFilter),
+	rangeFilter(ParamTrackPropertyFilter),
+)), func(a, b paramCodec) int { return int(a.typ) - int(b.typ) })
+
+// params appends the parameters of a message of type t: their number, then
+// each with its type as a delta.
+func (e *encoder) params(t MessageType, p *Params) {
+	total := 0
+	for i := range e.rules.params {
+		total += e.rules.params[i].count(p)
+	}
+	e.varint(uint64(total))
+	allowed := e.rules.allowed[t]
+	var prior ParamType
+	for i := range e.rules.params {
+		c := &e.rules.params[i]
+		n := c.count(p)
+		if n > 0 && !allowed.has(c.typ) {
+			e.fail("parameter %v in %v", c.typ, t)
+		}
+		for j := range n {
+			e.varint(uint64(c.typ - prior))
+			prior = c.typ
+			c.append(e, p, j)
+		}
+	}
+	// A range filter of a type that the draft does not have is in no codec.
+	for _, f := range p.RangeFilters {
+		if e.rules.param(f.Type) == nil {
+			e.fail("range filter %v", f.Type)
+		}
+	}
+}
+
+// params reads the parameters of a message of type t.
+func (d *decoder) params(t MessageType) (p Params) {
+	count := d.varint()
+	allowed := d.rules.allowed[t]
+	var typ ParamType
+	var seen paramSet
+	for ; count > 0 && d.err == nil; count-- {
+		delta := ParamType(d.varint())
+		if delta+typ < typ {
+			d.fail(violation("type of a parameter exceeds 2^64-1"))
+		}
+		typ += delta
+		c := d.rules.param(typ)
+		switch {
+		case d.err != nil:
+		case c == nil:
+			d.fail(violation("unknown parameter %#x", uint64(typ)))
+		case !allowed.has(typ):
+			d.fail(violation("parameter %v may not appear", typ))
+		case seen.has(typ) && !c.repeats:
+			d.fail(violation("parameter %v repeats", typ))
+		default:
+			seen |= setOf(typ)
+			c.parse(d, &p)
+		}
+	}
+	return p
+}
+
+// param returns the codec of a parameter, or nil when the draft has none.
+func (r *rules) param(t ParamType) *paramCodec {
+	i, ok := slices.BinarySearchFunc(r.params, t, func(c paramCodec, t ParamType) int {
+		switch {
+		case c.typ < t:
+			return -1
+		case c.typ > t:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return &r.params[i]
+}
+
+func (e *encoder) flag(v bool) {
+	if v {
+		e.uint8(1)
+	} else {
+		e.uint8(0)
+	}
+}
+
+// flag reads a byte that is 0 or 1.
+func (d *decoder) flag(what string) bool {
+	v := d.uint8()
+	if v > 1 {
+		d.fail(violation("%s is %d", what, v))
+	}
+	return v == 1
+}
+
+// sizedToken appends a Token with its length in front.
+func (e *encoder) sizedToken(t Token) {
+	v := e.token(t)
+	e.varint(uint64(len(v)))
+	e.b = append(e.b, v...)
+}
+
+// token returns the encoding of a Token.
+func (e *encoder) token(t Token) []byte {
+	b := AppendVarint(nil, uint64(t.AliasType))
+	switch t.AliasType {
+	case TokenDelete, TokenUseAlias:
+		if t.Type != 0 || t.Value != nil {
+			e.fail("token with alias type %v has a type or a value", t.AliasType)
+		}
+		return AppendVarint(b, t.Alias)
+	case TokenRegister:
+		b = AppendVarint(b, t.Alias)
+	case TokenUseValue:
+		if t.Alias != 0 {
+			e.fail("token with alias type %v has an alias", t.AliasType)
+		}
+	default:
+		e.fail("token with alias type %v", t.AliasType)
+	}
+	b = AppendVarint(b, t.Type)
+	return append(b, t.Value...)
+}
+
+// token reads a Token that fills v. "If the Token structure cannot be
+// decoded, the receiver MUST close the Session with
+// KEY_VALUE_FORMATTING_ERROR."
+func (d *decoder) token(v []byte) (t Token) {
+	if d.err != nil {
+		return t
+	}
+	c := decoder{b: v}
+	t.AliasType = AliasType(c.varint())
+	switch t.AliasType {
+	case TokenDelete, TokenUseAlias:
+		t.Alias = c.varint()
+		if c.err == nil && c.remaining() > 0 {
+			c.err = ErrShort
+		}
+	case TokenRegister, TokenUseValue:
+		if t.AliasType == TokenRegister {
+			t.Alias = c.varint()
+		}
+		t.Type = c.varint()
+		t.Value = slices.Clone(c.take(uint64(c.remaining())))
+	default:
+		c.err = ErrShort
+	}
+	if c.err != nil {
+		d.fail(&Error{Code: KeyValueFormattingError, Reason: "token cannot be decoded"})
+		return Token{}
+	}
+	return t
+}
+
+// filter appends a Filter with its length in front.
+func (e *encoder) filter(f Filter) {
+	c := encoder{}
+	c.varint(uint64(f.Type))
+	switch f.Type {
+	case FilterNextGroup, FilterLargestObject:
+		if f.Start != (moq.Location{}) || f.EndGroup != 0 {
+			e.fail("filter %v has a start or an end", f.Type)
+		}
+	case FilterAbsoluteStart:
+		if f.EndGroup != 0 {
+			e.fail("filter %v has an end", f.Type)
+		}
+		c.location(f.Start)
+	case FilterAbsoluteRange:
+		if f.EndGroup < f.Start.Group {
+			e.fail("filter from group %d to group %d", f.Start.Group, f.EndGroup)
+		}
+		c.location(f.Start)
+		c.varint(f.EndGroup - f.Start.Group)
+	default:
+		e.fail("filter of type %v", f.Type)
+	}
+	e.varint(uint64(len(c.b)))
+	e.b = append(e.b, c.b...)
+}
+
+// filter reads a Filter with its length in front.
+func (d *decoder) filter() (f Filter) {
+	c := decoder{b: d.take(d.varint())}
+	if d.err != nil {
+		return f
+	}
+	f.Type = FilterType(c.varint())
+	switch f.Type {
+	case FilterNextGroup, FilterLargestObject:
+	case FilterAbsoluteStart:
+		f.Start = c.location()
+	case FilterAbsoluteRange:
+		f.Start = c.location()
+		delta := c.varint()
+		if f.EndGroup = f.Start.Group + delta; f.EndGroup < delta {
+			c.fail(violation("end group of a filter exceeds 2^64-1"))
+		}
+	default:
+		c.fail(violation("filter of type %v", f.Type))
+	}
+	switch {
+	case c.err == ErrShort:
+		d.fail(violation("filter %v is too short", f.Type))
+	case c.err != nil:
+		d.fail(c.err)
+	case c.remaining() > 0:
+		d.fail(violation("%d bytes after the end of filter %v", c.remaining(), f.Type))
+	}
+	return f
+}

@@ -1,0 +1,199 @@
+package wire
+
+// rules is what one draft says about control messages.
+type rules struct {
+	messages map[MessageType]messageCodec
+	// params are the codecs of the draft's Message Parameters in ascending
+	// order of types.
+	params []paramCodec
+	// allowed says which Message Parameters a message may carry.
+	// allowedIn narrows that where the request decides to which the message
+	// belongs.
+	allowed   map[MessageType]paramSet
+	allowedIn map[replyKey]paramSet
+	// options are the Setup Options that the draft defines.
+	options []optionCodec
+	// namespaceScoped are the requests about Namespaces, whose Redirect has
+	// no Track Name.
+	namespaceScoped map[MessageType]bool
+}
+
+// replyKey is a message on the stream of a request.
+type replyKey struct{ request, message MessageType }
+
+func (d Draft) rules() *rules {
+	switch d {
+	case Draft18:
+		return rules18
+	case Draft19:
+		return rules19
+	}
+	return nil
+}
+
+// paramSet is a set of ParamTypes, all of which are below 64.
+type paramSet uint64
+
+func setOf(types ...ParamType) paramSet {
+	var s paramSet
+	for _, t := range types {
+		s |= 1 << t
+	}
+	return s
+}
+
+func (s paramSet) has(t ParamType) bool { return t < 64 && s&(1<<t) != 0 }
+
+// Parameters of a subscription that its subscriber chooses.
+var subscriptionParams = setOf(ParamObjectDeliveryTimeout, ParamSubgroupDeliveryTimeout,
+	ParamSubscriberPriority, ParamFilter, ParamForward, ParamNewGroupRequest)
+
+// objectFilters select Objects; with ParamTrackPropertyFilter they are the
+// Range Filters.
+var objectFilters = setOf(ParamSubgroupFilter, ParamObjectIDFilter, ParamPriorityFilter, ParamObjectPropertyFilter)
+
+var rules18 = &rules{
+	messages: messages(goAway18),
+	params:   params18,
+	options:  options18,
+	allowed: map[MessageType]paramSet{
+		TypeSubscribe:          setOf(ParamAuthorizationToken, ParamRendezvousTimeout, ParamGroupOrder) | subscriptionParams,
+		TypeSubscribeOK:        setOf(ParamExpires, ParamLargestObject),
+		TypePublish:            setOf(ParamAuthorizationToken, ParamExpires, ParamLargestObject, ParamForward),
+		TypeFetch:              setOf(ParamAuthorizationToken, ParamFillTimeout, ParamSubscriberPriority, ParamGroupOrder),
+		TypeFetchOK:            0,
+		TypeTrackStatus:        setOf(ParamAuthorizationToken),
+		TypePublishNamespace:   setOf(ParamAuthorizationToken),
+		TypeSubscribeNamespace: setOf(ParamAuthorizationToken),
+		TypeSubscribeTracks:    setOf(ParamAuthorizationToken, ParamForward),
+		TypeRequestUpdate:      setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix) | subscriptionParams,
+		TypeRequestOK:          setOf(ParamExpires, ParamLargestObject, ParamGroupOrder) | subscriptionParams,
+	},
+	allowedIn: map[replyKey]paramSet{
+		// PUBLISH_OK carries what SUBSCRIBE would have; REQUEST_UPDATE_OK is
+		// also a REQUEST_OK, and on a stream that PUBLISH opened either can
+		// come, so both are allowed there.
+		{TypePublish, TypeRequestOK}:            setOf(ParamExpires, ParamLargestObject, ParamGroupOrder) | subscriptionParams,
+		{TypeSubscribe, TypeRequestOK}:          setOf(ParamExpires, ParamLargestObject),
+		{TypeFetch, TypeRequestOK}:              setOf(ParamExpires, ParamLargestObject),
+		{TypeTrackStatus, TypeRequestOK}:        setOf(ParamExpires, ParamLargestObject),
+		{TypePublishNamespace, TypeRequestOK}:   setOf(ParamExpires, ParamLargestObject),
+		{TypeSubscribeNamespace, TypeRequestOK}: setOf(ParamExpires, ParamLargestObject),
+		{TypeSubscribeTracks, TypeRequestOK}:    setOf(ParamExpires, ParamLargestObject),
+
+		{TypeSubscribe, TypeRequestUpdate}:          setOf(ParamAuthorizationToken) | subscriptionParams,
+		{TypePublish, TypeRequestUpdate}:            setOf(ParamAuthorizationToken) | subscriptionParams,
+		{TypeFetch, TypeRequestUpdate}:              setOf(ParamAuthorizationToken, ParamSubscriberPriority),
+		{TypePublishNamespace, TypeRequestUpdate}:   setOf(ParamAuthorizationToken),
+		{TypeSubscribeNamespace, TypeRequestUpdate}: setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix),
+		{TypeSubscribeTracks, TypeRequestUpdate}:    setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix, ParamForward),
+	},
+	namespaceScoped: map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true},
+}
+
+var rules19 = &rules{
+	messages: messages(goAway19),
+	params:   params19,
+	options:  options19,
+	allowed: map[MessageType]paramSet{
+		TypeSubscribe:   rules18.allowed[TypeSubscribe] | objectFilters,
+		TypeSubscribeOK: rules18.allowed[TypeSubscribeOK],
+		// The definition of GROUP_ORDER does not list PUBLISH, but the
+		// section "Parameters on SUBSCRIBE_TRACKS" has it sent there.
+		TypePublish:            rules18.allowed[TypePublish] | setOf(ParamGroupOrder),
+		TypeFetch:              rules18.allowed[TypeFetch] | objectFilters,
+		TypeFetchOK:            0,
+		TypeTrackStatus:        rules18.allowed[TypeTrackStatus],
+		TypePublishNamespace:   setOf(ParamAuthorizationToken),
+		TypeSubscribeNamespace: setOf(ParamAuthorizationToken),
+		TypeSubscribeTracks:    rules18.allowed[TypeSubscribe] | objectFilters | setOf(ParamTrackPropertyFilter),
+		TypeRequestUpdate:      rules18.allowed[TypeRequestUpdate] | objectFilters | setOf(ParamTrackPropertyFilter),
+		TypeRequestOK:          setOf(ParamExpires, ParamLargestObject) | subscriptionParams | objectFilters,
+	},
+	allowedIn: map[replyKey]paramSet{
+		{TypePublish, TypeRequestOK}:            setOf(ParamExpires, ParamLargestObject) | subscriptionParams | objectFilters,
+		{TypeSubscribe, TypeRequestOK}:          setOf(ParamExpires, ParamLargestObject),
+		{TypeFetch, TypeRequestOK}:              setOf(ParamExpires, ParamLargestObject),
+		{TypeTrackStatus, TypeRequestOK}:        setOf(ParamExpires, ParamLargestObject),
+		{TypePublishNamespace, TypeRequestOK}:   setOf(ParamExpires, ParamLargestObject),
+		{TypeSubscribeNamespace, TypeRequestOK}: setOf(ParamExpires, ParamLargestObject),
+		{TypeSubscribeTracks, TypeRequestOK}:    setOf(ParamExpires, ParamLargestObject),
+
+		{TypeSubscribe, TypeRequestUpdate}:          setOf(ParamAuthorizationToken) | subscriptionParams | objectFilters,
+		{TypePublish, TypeRequestUpdate}:            setOf(ParamAuthorizationToken) | subscriptionParams | objectFilters,
+		{TypeFetch, TypeRequestUpdate}:              setOf(ParamAuthorizationToken, ParamSubscriberPriority),
+		{TypePublishNamespace, TypeRequestUpdate}:   setOf(ParamAuthorizationToken),
+		{TypeSubscribeNamespace, TypeRequestUpdate}: setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix),
+		{TypeSubscribeTracks, TypeRequestUpdate}: setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix, ParamTrackPropertyFilter) |
+			subscriptionParams | objectFilters,
+	},
+	namespaceScoped: map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true, TypeSubscribeTracks: true},
+}
+
+// messages returns the table of drafts 18 and 19, which differ in GOAWAY.
+func messages(goAway messageCodec) map[MessageType]messageCodec {
+	return map[MessageType]messageCodec{
+		TypeSetup:              codecOf(appendSetup, parseSetup),
+		TypeGoAway:             goAway,
+		TypeRequestOK:          codecOf(appendRequestOK, parseRequestOK),
+		TypeRequestError:       codecOf(appendRequestError, parseRequestError),
+		TypeRequestUpdate:      codecOf(appendRequestUpdate, parseRequestUpdate),
+		TypeSubscribe:          codecOf(appendSubscribe, parseSubscribe),
+		TypeSubscribeOK:        codecOf(appendSubscribeOK, parseSubscribeOK),
+		TypeTrackStatus:        codecOf(appendTrackStatus, parseTrackStatus),
+		TypePublish:            codecOf(appendPublish, parsePublish),
+		TypePublishDone:        codecOf(appendPublishDone, parsePublishDone),
+		TypePublishSkipped:     codecOf(appendPublishSkipped, parsePublishSkipped),
+		TypeFetch:              codecOf(appendFetch, parseFetch),
+		TypeFetchOK:            codecOf(appendFetchOK, parseFetchOK),
+		TypePublishNamespace:   codecOf(appendPublishNamespace, parsePublishNamespace),
+		TypeSubscribeNamespace: codecOf(appendSubscribeNamespace, parseSubscribeNamespace),
+		TypeSubscribeTracks:    codecOf(appendSubscribeTracks, parseSubscribeTracks),
+		TypeNamespace:          codecOf(appendNamespace, parseNamespace),
+		TypeNamespaceDone:      codecOf(appendNamespaceDone, parseNamespaceDone),
+	}
+}
+
+// CheckReply checks what ParseMessage cannot know of a message on the stream
+// of a request: whether its parameters may appear in answer to, or in an
+// update of, a request of that type, that only the answer to TRACK_STATUS has
+// Track Properties, and that a Redirect of a request about a Namespace has no
+// Track Name. request is the type of the message that opened the stream. Any
+// breach is a PROTOCOL_VIOLATION.
+//
+// On a stream that PUBLISH opened, REQUEST_OK can be the answer to it and to
+// a later REQUEST_UPDATE; both are allowed.
+func (d Draft) CheckReply(request MessageType, m Message) error {
+	r := d.rules()
+	if r == nil {
+		return ErrDraft
+	}
+	switch m := m.(type) {
+	case *RequestOK:
+		if request != TypeTrackStatus && len(m.Properties) > 0 {
+			return violation("track properties in REQUEST_OK for %v", request)
+		}
+		return r.checkParams(request, m.Type(), &m.Params)
+	case *RequestUpdate:
+		if request == TypeTrackStatus {
+			return violation("REQUEST_UPDATE for %v", request)
+		}
+		return r.checkParams(request, m.Type(), &m.Params)
+	case *RequestError:
+		if m.Redirect != nil && m.Redirect.Name.Track != "" && r.namespaceScoped[request] {
+			return violation("track name in the redirect of %v", request)
+		}
+	}
+	return nil
+}
+
+func (r *rules) checkParams(request, message MessageType, p *Params) error {
+	allowed := r.allowedIn[replyKey{request, message}]
+	for i := range r.params {
+		c := &r.params[i]
+		if c.count(p) > 0 && !allowed.has(c.typ) {
+			return violation("parameter %v in %v on a stream of %v", c.typ, message, request)
+		}
+	}
+	return nil
+}
