@@ -50,13 +50,14 @@ export interface MoqObject {
 }
 
 /**
- * A Group being received. Iterating yields the Objects of each Subgroup in order as they arrive (Subgroups are
- * interleaved as the network delivers them). Iteration never throws: it ends with the Group, and {@link end} says how.
- * Not reading a Group holds its streams back by flow control, so a Group that is not wanted must be skipped.
+ * A Group being received. Iterating, which can be done once, yields the Objects of each Subgroup in order as they arrive
+ * (Subgroups are interleaved as the network delivers them). Iteration never throws: it ends with the Group, and
+ * {@link end} says how. Not reading a Group holds its streams back by flow control, so a Group that is not wanted must be
+ * skipped; leaving the loop early skips it.
  */
 export interface Group extends AsyncIterable<MoqObject> {
   readonly id: number;
-  /** Set when the iteration has ended. */
+  /** Set once nothing more arrives. What is buffered is still yielded if the Group ended as `complete` or `reset`. */
   readonly end: GroupEnd | undefined;
   /** Drops what is buffered and asks the publisher to stop sending this Group. Idempotent. */
   skip(): void;
@@ -74,7 +75,7 @@ export interface GroupEnd {
 /**
  * A Track being received. Iterating yields each Group when its first byte arrives, so a consumer that sees a newer Group
  * may skip the one it is reading. A consumer that does not take Groups loses the oldest ones. Iteration never throws: it
- * ends when the subscription does, and {@link closed} says why.
+ * ends when the subscription does, and {@link closed} says why. Leaving the loop early closes the subscription.
  */
 export interface Subscription extends AsyncIterable<Group> {
   readonly name: FullTrackName;
@@ -84,10 +85,20 @@ export interface Subscription extends AsyncIterable<Group> {
   readonly largest: Location | undefined;
   /** Settles, and never rejects, when the subscription is over. */
   readonly closed: Promise<SubscriptionEnd>;
-  /** Changes the priority (0 is the most urgent, 255 the least; 128 unless told). */
-  update(change: { readonly priority?: number; readonly forward?: boolean }): Promise<void>;
+  /** Changes what was asked for. Rejects with RequestError; the publisher then ends the subscription. */
+  update(change: SubscriptionChange): Promise<void>;
   /** Ends the subscription. Idempotent. */
   close(): void;
+}
+
+/** A change to a subscription. What is not set stays as it is. */
+export interface SubscriptionChange {
+  /** 0 is the most urgent, 255 the least. */
+  readonly priority?: number;
+  /** False pauses the Track: the publisher sends no Objects until it is true again. */
+  readonly forward?: boolean;
+  /** Asks for a new Group at once. Ignored where the Track does not allow it. */
+  readonly newGroup?: boolean;
 }
 
 /** Why a subscription is over. */
@@ -101,7 +112,10 @@ export interface SubscriptionEnd {
 
 /** What to ask for with a subscription. */
 export interface SubscribeOptions {
-  /** Start at the current Group's first Object, which a joining FETCH brings. Without it: at the next Object. */
+  /**
+   * Start at the current Group's first Object, which a joining FETCH brings. Without it: at the next Object. When the
+   * publisher cannot bring it, the current Group ends as `reset` and playback starts with the next.
+   */
   readonly join?: boolean;
   /** 0 is the most urgent, 255 the least; 128 unless told. */
   readonly priority?: number;
@@ -117,7 +131,10 @@ export interface NamespaceEvent {
   readonly live: boolean;
 }
 
-/** Namespaces under a prefix: first those that are live, then each change. Iteration ends with the session. */
+/**
+ * Namespaces under a prefix: first those that are live, then each change. Iteration ends with the session; it throws
+ * RequestError when the peer refuses. Leaving the loop early closes the subscription.
+ */
 export interface NamespaceSubscription extends AsyncIterable<NamespaceEvent> {
   readonly prefix: Namespace;
   /** Ends the subscription and its iteration. Idempotent. */

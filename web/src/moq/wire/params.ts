@@ -1,0 +1,284 @@
+import type { Location, Namespace } from '../model.ts';
+import { MessageType, ParamType, SessionCode } from './codes.ts';
+import { readNamespace, writeNamespace } from './name.ts';
+import { Cursor, ShortError, violation, WireError, Writer } from './varint.ts';
+
+/** Alias types of the Token structure (section 10.2.2). */
+export const AliasType = { Delete: 0, Register: 1, UseAlias: 2, UseValue: 3 } as const;
+
+/** An authorization token as carried (section 10.2.2). */
+export interface Token {
+  readonly aliasType: number;
+  readonly alias?: number;
+  readonly tokenType?: number;
+  readonly value?: Uint8Array;
+}
+
+/** Subscription filter types (section 5.1.2). */
+export const FilterType = { NextGroupStart: 0x1, LargestObject: 0x2, AbsoluteStart: 0x3, AbsoluteRange: 0x4 } as const;
+
+/** A subscription filter (section 5.1.2). */
+export type Filter =
+  | { readonly type: 0x1 | 0x2 }
+  | { readonly type: 0x3; readonly start: Location }
+  | { readonly type: 0x4; readonly start: Location; readonly endGroupDelta: number };
+
+export const GroupOrder = { Ascending: 1, Descending: 2 } as const;
+
+/** Message Parameters (section 10.2). Times are in milliseconds. */
+export interface Params {
+  readonly objectDeliveryTimeout?: number;
+  readonly authorizationTokens?: readonly Token[];
+  readonly rendezvousTimeout?: number;
+  readonly subgroupDeliveryTimeout?: number;
+  readonly expires?: number;
+  readonly largestObject?: Location;
+  readonly fillTimeout?: number;
+  readonly forward?: boolean;
+  readonly subscriberPriority?: number;
+  readonly filter?: Filter;
+  readonly groupOrder?: 1 | 2;
+  readonly newGroupRequest?: number;
+  readonly namespacePrefix?: Namespace;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** How one parameter is read and written, and in which messages it may stand. */
+interface Rule {
+  readonly type: number;
+  readonly messages: readonly number[];
+  read(cursor: Cursor, into: Mutable<Params>): void;
+  /** Appends the value, or returns false when it is not set. The type has not been written yet. */
+  write(params: Params, value: (write: (writer: Writer) => void) => void): void;
+}
+
+const M = MessageType;
+
+type NumberKey = {
+  [K in keyof Params]-?: number extends Params[K] ? K : never;
+}[keyof Params];
+
+function integer(type: number, key: NumberKey, messages: readonly number[]): Rule {
+  return {
+    type,
+    messages,
+    read: (cursor, into) => {
+      into[key] = cursor.varint();
+    },
+    write: (params, value) => {
+      const set = params[key];
+      if (set !== undefined) value((writer) => writer.varint(set));
+    },
+  };
+}
+
+// One row per parameter, in ascending order of type, which is also the order on the wire. REQUEST_OK stands for
+// PUBLISH_OK, REQUEST_UPDATE_OK and TRACK_STATUS_OK alike.
+const rules: readonly Rule[] = [
+  integer(ParamType.ObjectDeliveryTimeout, 'objectDeliveryTimeout', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
+  {
+    type: ParamType.AuthorizationToken,
+    messages: [
+      M.Publish,
+      M.Subscribe,
+      M.RequestUpdate,
+      M.SubscribeNamespace,
+      M.SubscribeTracks,
+      M.PublishNamespace,
+      M.TrackStatus,
+      M.Fetch,
+    ],
+    read: (cursor, into) => {
+      into.authorizationTokens = [...(into.authorizationTokens ?? []), readToken(cursor.bytes(cursor.varint()))];
+    },
+    write: (params, value) => {
+      for (const token of params.authorizationTokens ?? []) value((writer) => writer.prefixed(encodeToken(token)));
+    },
+  },
+  integer(ParamType.RendezvousTimeout, 'rendezvousTimeout', [M.Subscribe]),
+  integer(ParamType.SubgroupDeliveryTimeout, 'subgroupDeliveryTimeout', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
+  integer(ParamType.Expires, 'expires', [M.SubscribeOk, M.Publish, M.RequestOk]),
+  {
+    type: ParamType.LargestObject,
+    messages: [M.SubscribeOk, M.Publish, M.RequestOk],
+    read: (cursor, into) => {
+      into.largestObject = readLocation(cursor);
+    },
+    write: ({ largestObject }, value) => {
+      if (largestObject) value((writer) => writer.varint(largestObject.group).varint(largestObject.object));
+    },
+  },
+  integer(ParamType.FillTimeout, 'fillTimeout', [M.Fetch]),
+  {
+    type: ParamType.Forward,
+    messages: [M.Subscribe, M.RequestUpdate, M.Publish, M.RequestOk, M.SubscribeTracks],
+    read: (cursor, into) => {
+      const forward = cursor.u8();
+      if (forward > 1) throw violation(`FORWARD of ${forward}`);
+      into.forward = forward === 1;
+    },
+    write: ({ forward }, value) => {
+      if (forward !== undefined) value((writer) => writer.u8(forward ? 1 : 0));
+    },
+  },
+  {
+    type: ParamType.SubscriberPriority,
+    messages: [M.Subscribe, M.Fetch, M.RequestUpdate, M.RequestOk],
+    read: (cursor, into) => {
+      into.subscriberPriority = cursor.u8();
+    },
+    write: ({ subscriberPriority }, value) => {
+      if (subscriberPriority !== undefined) value((writer) => writer.u8(subscriberPriority));
+    },
+  },
+  {
+    type: ParamType.SubscriptionFilter,
+    messages: [M.Subscribe, M.RequestOk, M.RequestUpdate],
+    read: (cursor, into) => {
+      into.filter = readFilter(cursor.bytes(cursor.varint()));
+    },
+    write: ({ filter }, value) => {
+      if (filter) value((writer) => writer.prefixed(encodeFilter(filter)));
+    },
+  },
+  {
+    type: ParamType.GroupOrder,
+    messages: [M.Subscribe, M.RequestOk, M.Fetch],
+    read: (cursor, into) => {
+      const order = cursor.u8();
+      if (order !== 1 && order !== 2) throw violation(`GROUP_ORDER of ${order}`);
+      into.groupOrder = order;
+    },
+    write: ({ groupOrder }, value) => {
+      if (groupOrder !== undefined) value((writer) => writer.u8(groupOrder));
+    },
+  },
+  integer(ParamType.NewGroupRequest, 'newGroupRequest', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
+  {
+    type: ParamType.TrackNamespacePrefix,
+    messages: [M.RequestUpdate],
+    read: (cursor, into) => {
+      into.namespacePrefix = readNamespace(cursor);
+    },
+    write: ({ namespacePrefix }, value) => {
+      if (namespacePrefix) value((writer) => writeNamespace(writer, namespacePrefix));
+    },
+  },
+];
+const ruleByType = new Map(rules.map((rule) => [rule.type, rule]));
+
+/** Reads the count and the Parameters of a message of the given type. */
+export function readParams(cursor: Cursor, message: MessageType): Params {
+  const params: Mutable<Params> = {};
+  const count = cursor.varint();
+  let type = 0;
+  let previous = -1;
+  for (let i = 0; i < count; i++) {
+    type += cursor.varint();
+    const rule = ruleByType.get(type);
+    // "An endpoint that receives an unknown Message Parameter MUST close the session with PROTOCOL_VIOLATION."
+    if (!rule) throw violation(`unknown parameter 0x${type.toString(16)}`);
+    if (!rule.messages.includes(message)) {
+      throw violation(`parameter 0x${type.toString(16)} in message 0x${message.toString(16)}`);
+    }
+    if (type === previous && type !== ParamType.AuthorizationToken) {
+      throw violation(`parameter 0x${type.toString(16)} twice`);
+    }
+    rule.read(cursor, params);
+    previous = type;
+  }
+  return params;
+}
+
+/** Appends the count and the Parameters. Throws RangeError for one that the message may not carry. */
+export function writeParams(writer: Writer, message: MessageType, params: Params): void {
+  const block = new Writer();
+  let count = 0;
+  let previous = 0;
+  for (const rule of rules) {
+    rule.write(params, (value) => {
+      if (!rule.messages.includes(message)) {
+        throw new RangeError(`parameter 0x${rule.type.toString(16)} in message 0x${message.toString(16)}`);
+      }
+      block.varint(rule.type - previous);
+      value(block);
+      previous = rule.type;
+      count++;
+    });
+  }
+  writer.varint(count).bytes(block.finish());
+}
+
+export function readLocation(cursor: Cursor): Location {
+  return { group: cursor.varint(), object: cursor.varint() };
+}
+
+/** Reads a Token structure that fills the bytes. */
+export function readToken(bytes: Uint8Array): Token {
+  try {
+    const cursor = new Cursor(bytes);
+    const aliasType = cursor.varint();
+    switch (aliasType) {
+      case AliasType.Delete:
+      case AliasType.UseAlias: {
+        const token = { aliasType, alias: cursor.varint() };
+        if (cursor.remaining > 0) throw new ShortError();
+        return token;
+      }
+      case AliasType.Register:
+        return { aliasType, alias: cursor.varint(), tokenType: cursor.varint(), value: cursor.rest().slice() };
+      case AliasType.UseValue:
+        return { aliasType, tokenType: cursor.varint(), value: cursor.rest().slice() };
+      default:
+        throw new ShortError();
+    }
+  } catch {
+    // "If the Token structure cannot be decoded, the receiver MUST close the Session with KEY_VALUE_FORMATTING_ERROR."
+    throw new WireError(SessionCode.KeyValueFormattingError, 'authorization token cannot be decoded');
+  }
+}
+
+export function encodeToken(token: Token): Uint8Array {
+  const writer = new Writer().varint(token.aliasType);
+  if (token.aliasType !== AliasType.UseValue) writer.varint(token.alias ?? 0);
+  if (token.aliasType === AliasType.Register || token.aliasType === AliasType.UseValue) {
+    writer.varint(token.tokenType ?? 0).bytes(token.value ?? new Uint8Array());
+  }
+  return writer.finish();
+}
+
+function readFilter(bytes: Uint8Array): Filter {
+  const cursor = new Cursor(bytes);
+  const filter = readFilterBody(cursor);
+  if (cursor.remaining > 0) throw violation('bytes after the subscription filter');
+  return filter;
+}
+
+function readFilterBody(cursor: Cursor): Filter {
+  const type = cursor.varint();
+  switch (type) {
+    case FilterType.NextGroupStart:
+    case FilterType.LargestObject:
+      return { type };
+    case FilterType.AbsoluteStart:
+      return { type, start: readLocation(cursor) };
+    case FilterType.AbsoluteRange: {
+      const start = readLocation(cursor);
+      const endGroupDelta = cursor.varint();
+      if (!Number.isSafeInteger(start.group + endGroupDelta)) throw violation('end group out of range');
+      return { type, start, endGroupDelta };
+    }
+    default:
+      throw violation(`subscription filter type ${type}`);
+  }
+}
+
+function encodeFilter(filter: Filter): Uint8Array {
+  const writer = new Writer().varint(filter.type);
+  if (filter.type === FilterType.AbsoluteStart || filter.type === FilterType.AbsoluteRange) {
+    writer.varint(filter.start.group).varint(filter.start.object);
+  }
+  if (filter.type === FilterType.AbsoluteRange) writer.varint(filter.endGroupDelta);
+  return writer.finish();
+}
