@@ -243,6 +243,7 @@ func (c *pipeConn) CloseWithError(code uint64, reason string) error {
 	if c.err != nil {
 		return nil
 	}
+	reason = transport.CutReason(reason)
 	c.err = &transport.CloseError{Code: code, Reason: reason}
 	c.peer.err = &transport.CloseError{Code: code, Reason: reason, Remote: true}
 	for h := range c.p.halves {

@@ -102,7 +102,7 @@ func (s *sendStream) Close() error {
 	h.fin, h.writeErr = true, transport.ErrStreamClosed
 	h.announceLocked()
 	h.changed.Broadcast()
-	h.cancel(nil)
+	h.cancel(transport.ErrStreamClosed)
 	h.settleLocked()
 	return nil
 }

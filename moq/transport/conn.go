@@ -62,7 +62,8 @@ type Conn interface {
 	// CloseWithError ends the connection with an application error code and a
 	// reason, both of which the peer sees. Codes above 2^62-1 (QUIC) or 2^32-1
 	// (WebTransport) are clipped, reasons are cut to what the transport can
-	// carry. Only the first call has an effect.
+	// carry: 1024 bytes. Only the first call has an effect. It returns when the
+	// peer has been told, after a second at most.
 	CloseWithError(code uint64, reason string) error
 	// Context is done when the connection has ended. Its cause is a
 	// *CloseError when one end closed it with a code, else the error that
@@ -89,7 +90,8 @@ type Conn interface {
 	Stats() Stats
 }
 
-// SendStream is the sending side of a stream.
+// SendStream is the sending side of a stream. It keeps its place among the
+// concurrent streams until Close or Reset, even if the peer has stopped it.
 type SendStream interface {
 	// Write sends b, waiting for flow and congestion control. It does not keep
 	// or modify b. After the peer's STOP_SENDING or a Reset it returns a
@@ -109,12 +111,13 @@ type SendStream interface {
 	// not reach this, there it does nothing.
 	SetPriority(urgency int8, incremental bool)
 	// Context is done when nothing more can be written: after Close, Reset, the
-	// peer's STOP_SENDING or the end of the connection. After a STOP_SENDING or
-	// Reset the cause is the *StreamError.
+	// peer's STOP_SENDING or the end of the connection. The cause is what Write
+	// returns from then on.
 	Context() context.Context
 }
 
-// ReceiveStream is the receiving side of a stream.
+// ReceiveStream is the receiving side of a stream. It keeps its place among the
+// concurrent streams until Read has returned its end or Stop was called.
 type ReceiveStream interface {
 	// Read returns io.EOF after the FIN, a *StreamError after the peer's reset
 	// or a Stop, and an error that is os.ErrDeadlineExceeded after the

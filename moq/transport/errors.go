@@ -16,6 +16,10 @@ var (
 	ErrStatelessReset = errors.New("transport: the peer has forgotten the connection")
 	// ErrNoProtocol: the peer speaks none of our protocols, or negotiated none.
 	ErrNoProtocol = errors.New("transport: no common protocol")
+	// ErrRefused: the server takes no more connections at present.
+	ErrRefused = errors.New("transport: connection refused by the server")
+	// ErrFingerprint: the server's certificate is not the pinned one.
+	ErrFingerprint = errors.New("transport: certificate does not match the pinned fingerprint")
 	// ErrListenerClosed is returned by Accept after Close.
 	ErrListenerClosed = errors.New("transport: listener closed")
 	// ErrStreamClosed is returned by Write after Close.
@@ -25,7 +29,8 @@ var (
 // StreamError is the end of one direction of a stream by an application error
 // code: RESET_STREAM or STOP_SENDING.
 type StreamError struct {
-	// Code is the application error code.
+	// Code is the application error code. A code of the peer that is not one of
+	// WebTransport reads as 0.
 	Code uint64
 	// Remote says that the peer sent the code, by its reset to our Read or by
 	// its STOP_SENDING to our Write. Otherwise our own Reset or Stop did.
