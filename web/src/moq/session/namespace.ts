@@ -57,7 +57,7 @@ export class NamespaceReceiver implements NamespaceSubscription {
         return;
       }
       const answer = await receiveAnswer(this.#host, this.#request);
-      if (answer.type !== MessageType.RequestOk || answer.properties.length > 0) {
+      if (answer.type !== MessageType.RequestOk) {
         throw this.#host.fail(SessionCode.ProtocolViolation, 'wrong answer to SUBSCRIBE_NAMESPACE');
       }
       for (;;) {

@@ -1,6 +1,6 @@
 import { RequestError, SessionError } from '../errors.ts';
 import type { BidiStream, Transport } from '../transport/transport.ts';
-import { ResetCode } from '../wire/codes.ts';
+import { ResetCode, type MessageType } from '../wire/codes.ts';
 import { encodeMessage, readMessage, type Message, type RequestErrorMessage } from '../wire/message.ts';
 import { ByteReader } from './reader.ts';
 
@@ -43,6 +43,8 @@ export class RequestStream {
   readonly #host: Pick<Host, 'transport' | 'counters'>;
   readonly #reader: ByteReader;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  /** The type of the message that opened the stream, ours or the peer's. */
+  #opened: MessageType | undefined;
   /** Resolves when the peer no longer reads (STOP_SENDING), or the stream is over. */
   readonly stopped: Promise<void>;
 
@@ -58,6 +60,7 @@ export class RequestStream {
 
   /** Queues a message. A failure to send it is seen by whoever waits for the answer. */
   send(message: Message): void {
+    this.#opened ??= message.type;
     const bytes = encodeMessage(message);
     this.#host.counters.bytesSent += bytes.length;
     this.#writer.write(bytes).catch(() => undefined);
@@ -67,7 +70,9 @@ export class RequestStream {
   async receive(): Promise<Message | undefined> {
     const before = this.#reader.received;
     try {
-      return await this.#reader.read(readMessage);
+      const message = await this.#reader.read((cursor) => readMessage(cursor, this.#opened));
+      this.#opened ??= message?.type;
+      return message;
     } finally {
       this.#host.counters.bytesReceived += this.#reader.received - before;
     }

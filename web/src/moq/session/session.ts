@@ -237,7 +237,7 @@ class Core implements SubscriptionHost, PublishHost {
     void publication.closed.then(() => this.#publications.delete(publication));
     try {
       const answer = await receiveAnswer(this, request);
-      if (answer.type !== MessageType.RequestOk || answer.properties.length > 0) {
+      if (answer.type !== MessageType.RequestOk) {
         throw this.fail(SessionCode.ProtocolViolation, 'wrong answer to PUBLISH_NAMESPACE');
       }
     } catch (error) {
@@ -411,7 +411,7 @@ class Core implements SubscriptionHost, PublishHost {
     for (;;) {
       let message: Message | undefined;
       try {
-        message = await reader.read(readMessage);
+        message = await reader.read((cursor) => readMessage(cursor));
       } catch (error) {
         if (error instanceof WireError) throw error;
         // A reset of the control stream, unless it is the end of the whole transport.

@@ -308,7 +308,7 @@ export class TrackReceiver implements Subscription {
         switch (message.type) {
           case MessageType.RequestOk: {
             const update = this.#updates.shift();
-            if (!update || message.properties.length > 0) throw violation('unexpected REQUEST_OK');
+            if (!update) throw violation('unexpected REQUEST_OK');
             update.resolve();
             break;
           }

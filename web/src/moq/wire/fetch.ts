@@ -48,8 +48,9 @@ export class FetchCursor {
   read(cursor: Cursor): FetchItem {
     const flags = cursor.varint();
     if (flags === EndOfNonExistentRange || flags === EndOfUnknownRange) {
-      const group = this.#readGroup(cursor);
-      const object = this.#readObject(cursor, true);
+      // Both are absolute here, as moq-wg/moq-transport issue 1861 settled; only Objects carry deltas.
+      const group = cursor.varint();
+      const object = cursor.varint();
       this.#location = { group, object };
       return { kind: flags === EndOfNonExistentRange ? 'absent' : 'unknown', group, object };
     }
@@ -76,8 +77,7 @@ export class FetchCursor {
     const prior = this.#location;
     if (item.kind !== 'object') {
       writer.varint(item.kind === 'absent' ? EndOfNonExistentRange : EndOfUnknownRange);
-      // Both fields are always present here, so a range that ends in the prior Object's Group cannot be written after it.
-      writer.varint(this.#groupDelta(item.group)).varint(item.object);
+      writer.varint(item.group).varint(item.object);
       this.#location = { group: item.group, object: item.object };
       return;
     }

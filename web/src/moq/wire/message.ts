@@ -149,20 +149,22 @@ export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Reads one message. Throws ShortError when more bytes are needed, and WireError for what must close the session.
+ * Reads one message. `request` is the type of the message that opened the stream, when it is known: some answers are
+ * violations for some requests only. Throws ShortError when more bytes are needed, and WireError for what must close the
+ * session.
  */
-export function readMessage(cursor: Cursor): Message {
-  return readMessageOf(cursor.varintAny(), cursor);
+export function readMessage(cursor: Cursor, request?: MessageType): Message {
+  return readMessageOf(cursor.varintAny(), cursor, request);
 }
 
 /** Reads the rest of a message whose type has been read. */
-export function readMessageOf(type: number | bigint, cursor: Cursor): Message {
+export function readMessageOf(type: number | bigint, cursor: Cursor, request?: MessageType): Message {
   if (!isMessageType(type)) throw violation(`unknown message type 0x${type.toString(16)}`);
   const length = cursor.u16();
   const body = new Cursor(cursor.bytes(length));
   let message: Message;
   try {
-    message = readBody(body, type);
+    message = readBody(body, type, request);
   } catch (error) {
     if (error instanceof ShortError) throw violation(`message 0x${type.toString(16)} is longer than its length`);
     throw error;
@@ -259,7 +261,7 @@ function writeBody(writer: Writer, message: Message): void {
   }
 }
 
-function readBody(cursor: Cursor, type: MessageType): Message {
+function readBody(cursor: Cursor, type: MessageType, request: MessageType | undefined): Message {
   switch (type) {
     case MessageType.Setup:
       return readSetup(cursor);
@@ -269,15 +271,25 @@ function readBody(cursor: Cursor, type: MessageType): Message {
       // The Request ID is "Present only when sent on the control stream": the receiver checks that it is where it must.
       return cursor.remaining > 0 ? { type, uri, timeoutMs, requestId: cursor.varint() } : { type, uri, timeoutMs };
     }
-    case MessageType.RequestOk:
-      return { type, params: readParams(cursor, type), properties: readTrackProperties(cursor) };
+    case MessageType.RequestOk: {
+      const params = readParams(cursor, type, request);
+      const properties = readTrackProperties(cursor);
+      if (properties.length > 0 && request !== undefined && request !== MessageType.TrackStatus) {
+        throw violation('track properties in a REQUEST_OK that is not for TRACK_STATUS');
+      }
+      return { type, params, properties };
+    }
     case MessageType.RequestError: {
       const code = cursor.varint();
       const retryInterval = cursor.varint();
       const reason = readText(cursor, MAX_REASON_BYTES);
       if (code !== RequestCode.Redirect) return { type, code, retryInterval, reason };
       const uri = readText(cursor, MAX_URI_BYTES);
-      return { type, code, retryInterval, reason, redirect: { uri, name: readFullTrackName(cursor) } };
+      const name = readFullTrackName(cursor);
+      const namespaceScoped =
+        request === MessageType.SubscribeNamespace || request === MessageType.PublishNamespace;
+      if (namespaceScoped && name.track !== '') throw violation('track name in the redirect of a namespace');
+      return { type, code, retryInterval, reason, redirect: { uri, name } };
     }
     case MessageType.Subscribe:
     case MessageType.TrackStatus:
@@ -295,7 +307,7 @@ function readBody(cursor: Cursor, type: MessageType): Message {
         properties: readTrackProperties(cursor),
       };
     case MessageType.RequestUpdate:
-      return { type, requestId: cursor.varint(), params: readParams(cursor, type) };
+      return { type, requestId: cursor.varint(), params: readParams(cursor, type, request) };
     case MessageType.Publish:
       return {
         type,

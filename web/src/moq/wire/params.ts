@@ -44,12 +44,21 @@ export interface Params {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** How one parameter is read and written, and in which messages it may stand. */
+/** In which messages a parameter may stand. */
+interface Scope {
+  readonly messages?: readonly MessageType[];
+  /** Requests whose REQUEST_OK may carry it, those to their REQUEST_UPDATEs included. */
+  readonly okTo?: readonly MessageType[];
+  /** Requests whose REQUEST_UPDATE may carry it. */
+  readonly updateOf?: readonly MessageType[];
+}
+
+/** How one parameter is read and written. */
 interface Rule {
   readonly type: number;
-  readonly messages: readonly number[];
+  readonly scope: Scope;
   read(cursor: Cursor, into: Mutable<Params>): void;
-  /** Appends the value, or returns false when it is not set. The type has not been written yet. */
+  /** Hands on how to append each value that is set. */
   write(params: Params, value: (write: (writer: Writer) => void) => void): void;
 }
 
@@ -59,10 +68,10 @@ type NumberKey = {
   [K in keyof Params]-?: number extends Params[K] ? K : never;
 }[keyof Params];
 
-function integer(type: number, key: NumberKey, messages: readonly number[]): Rule {
+function integer(type: number, key: NumberKey, scope: Scope): Rule {
   return {
     type,
-    messages,
+    scope,
     read: (cursor, into) => {
       into[key] = cursor.varint();
     },
@@ -73,22 +82,25 @@ function integer(type: number, key: NumberKey, messages: readonly number[]): Rul
   };
 }
 
-// One row per parameter, in ascending order of type, which is also the order on the wire. REQUEST_OK stands for
-// PUBLISH_OK, REQUEST_UPDATE_OK and TRACK_STATUS_OK alike.
+const requests = [
+  M.Publish,
+  M.Subscribe,
+  M.SubscribeNamespace,
+  M.SubscribeTracks,
+  M.PublishNamespace,
+  M.TrackStatus,
+  M.Fetch,
+] as const;
+const subscriptions = [M.Subscribe, M.Publish] as const;
+/** What a subscriber says of a subscription: in SUBSCRIBE, PUBLISH_OK and their updates. */
+const subscriber: Scope = { messages: [M.Subscribe], okTo: [M.Publish], updateOf: subscriptions };
+
+// One row per parameter, in ascending order of type, which is also the order on the wire.
 const rules: readonly Rule[] = [
-  integer(ParamType.ObjectDeliveryTimeout, 'objectDeliveryTimeout', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
+  integer(ParamType.ObjectDeliveryTimeout, 'objectDeliveryTimeout', subscriber),
   {
     type: ParamType.AuthorizationToken,
-    messages: [
-      M.Publish,
-      M.Subscribe,
-      M.RequestUpdate,
-      M.SubscribeNamespace,
-      M.SubscribeTracks,
-      M.PublishNamespace,
-      M.TrackStatus,
-      M.Fetch,
-    ],
+    scope: { messages: requests, updateOf: requests },
     read: (cursor, into) => {
       into.authorizationTokens = [...(into.authorizationTokens ?? []), readToken(cursor.bytes(cursor.varint()))];
     },
@@ -96,12 +108,15 @@ const rules: readonly Rule[] = [
       for (const token of params.authorizationTokens ?? []) value((writer) => writer.prefixed(encodeToken(token)));
     },
   },
-  integer(ParamType.RendezvousTimeout, 'rendezvousTimeout', [M.Subscribe]),
-  integer(ParamType.SubgroupDeliveryTimeout, 'subgroupDeliveryTimeout', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
-  integer(ParamType.Expires, 'expires', [M.SubscribeOk, M.Publish, M.RequestOk]),
+  integer(ParamType.RendezvousTimeout, 'rendezvousTimeout', { messages: [M.Subscribe] }),
+  integer(ParamType.SubgroupDeliveryTimeout, 'subgroupDeliveryTimeout', subscriber),
+  integer(ParamType.Expires, 'expires', {
+    messages: [M.SubscribeOk, M.Publish],
+    okTo: [...subscriptions, M.TrackStatus],
+  }),
   {
     type: ParamType.LargestObject,
-    messages: [M.SubscribeOk, M.Publish, M.RequestOk],
+    scope: { messages: [M.SubscribeOk, M.Publish], okTo: [...subscriptions, M.TrackStatus] },
     read: (cursor, into) => {
       into.largestObject = readLocation(cursor);
     },
@@ -109,10 +124,10 @@ const rules: readonly Rule[] = [
       if (largestObject) value((writer) => writer.varint(largestObject.group).varint(largestObject.object));
     },
   },
-  integer(ParamType.FillTimeout, 'fillTimeout', [M.Fetch]),
+  integer(ParamType.FillTimeout, 'fillTimeout', { messages: [M.Fetch] }),
   {
     type: ParamType.Forward,
-    messages: [M.Subscribe, M.RequestUpdate, M.Publish, M.RequestOk, M.SubscribeTracks],
+    scope: { ...subscriber, messages: [M.Subscribe, M.Publish, M.SubscribeTracks] },
     read: (cursor, into) => {
       const forward = cursor.u8();
       if (forward > 1) throw violation(`FORWARD of ${forward}`);
@@ -124,7 +139,7 @@ const rules: readonly Rule[] = [
   },
   {
     type: ParamType.SubscriberPriority,
-    messages: [M.Subscribe, M.Fetch, M.RequestUpdate, M.RequestOk],
+    scope: { messages: [M.Subscribe, M.Fetch], okTo: [M.Publish], updateOf: [...subscriptions, M.Fetch] },
     read: (cursor, into) => {
       into.subscriberPriority = cursor.u8();
     },
@@ -134,7 +149,7 @@ const rules: readonly Rule[] = [
   },
   {
     type: ParamType.SubscriptionFilter,
-    messages: [M.Subscribe, M.RequestOk, M.RequestUpdate],
+    scope: subscriber,
     read: (cursor, into) => {
       into.filter = readFilter(cursor.bytes(cursor.varint()));
     },
@@ -144,7 +159,7 @@ const rules: readonly Rule[] = [
   },
   {
     type: ParamType.GroupOrder,
-    messages: [M.Subscribe, M.RequestOk, M.Fetch],
+    scope: { messages: [M.Subscribe, M.Fetch], okTo: [M.Publish] },
     read: (cursor, into) => {
       const order = cursor.u8();
       if (order !== 1 && order !== 2) throw violation(`GROUP_ORDER of ${order}`);
@@ -154,10 +169,10 @@ const rules: readonly Rule[] = [
       if (groupOrder !== undefined) value((writer) => writer.u8(groupOrder));
     },
   },
-  integer(ParamType.NewGroupRequest, 'newGroupRequest', [M.RequestOk, M.Subscribe, M.RequestUpdate]),
+  integer(ParamType.NewGroupRequest, 'newGroupRequest', subscriber),
   {
     type: ParamType.TrackNamespacePrefix,
-    messages: [M.RequestUpdate],
+    scope: { updateOf: [M.SubscribeNamespace, M.SubscribeTracks] },
     read: (cursor, into) => {
       into.namespacePrefix = readNamespace(cursor);
     },
@@ -168,8 +183,19 @@ const rules: readonly Rule[] = [
 ];
 const ruleByType = new Map(rules.map((rule) => [rule.type, rule]));
 
-/** Reads the count and the Parameters of a message of the given type. */
-export function readParams(cursor: Cursor, message: MessageType): Params {
+function allowed(scope: Scope, message: MessageType, request: MessageType | undefined): boolean {
+  if (message !== MessageType.RequestOk && message !== MessageType.RequestUpdate) {
+    return scope.messages?.includes(message) ?? false;
+  }
+  const of = message === MessageType.RequestOk ? scope.okTo : scope.updateOf;
+  return of !== undefined && (request === undefined || of.includes(request));
+}
+
+/**
+ * Reads the count and the Parameters of a message of the given type. `request` is the type that opened the stream, where
+ * it is known: REQUEST_OK and REQUEST_UPDATE carry other parameters for each.
+ */
+export function readParams(cursor: Cursor, message: MessageType, request?: MessageType): Params {
   const params: Mutable<Params> = {};
   const count = cursor.varint();
   let type = 0;
@@ -179,7 +205,7 @@ export function readParams(cursor: Cursor, message: MessageType): Params {
     const rule = ruleByType.get(type);
     // "An endpoint that receives an unknown Message Parameter MUST close the session with PROTOCOL_VIOLATION."
     if (!rule) throw violation(`unknown parameter 0x${type.toString(16)}`);
-    if (!rule.messages.includes(message)) {
+    if (!allowed(rule.scope, message, request)) {
       throw violation(`parameter 0x${type.toString(16)} in message 0x${message.toString(16)}`);
     }
     if (type === previous && type !== ParamType.AuthorizationToken) {
@@ -198,7 +224,7 @@ export function writeParams(writer: Writer, message: MessageType, params: Params
   let previous = 0;
   for (const rule of rules) {
     rule.write(params, (value) => {
-      if (!rule.messages.includes(message)) {
+      if (!allowed(rule.scope, message, undefined)) {
         throw new RangeError(`parameter 0x${rule.type.toString(16)} in message 0x${message.toString(16)}`);
       }
       block.varint(rule.type - previous);

@@ -1,6 +1,6 @@
 import type { Properties, Property } from '../model.ts';
-import { PropertyType } from './codes.ts';
-import { Cursor, ShortError, violation, Writer } from './varint.ts';
+import { PropertyType, SessionCode } from './codes.ts';
+import { Cursor, ShortError, violation, WireError, Writer } from './varint.ts';
 
 /** The longest value of an odd Key-Value-Pair (section 1.4.3). */
 export const MAX_VALUE_BYTES = 0xffff;
@@ -29,8 +29,8 @@ export function readProperties(bytes: Uint8Array): Property[] {
       if (typeof type === 'number') properties.push({ type, value });
     }
   } catch (error) {
-    if (error instanceof ShortError) throw violation('key-value pairs end inside a pair');
-    throw error;
+    if (!(error instanceof ShortError)) throw error;
+    throw new WireError(SessionCode.KeyValueFormattingError, 'key-value pairs end inside a pair');
   }
   return properties;
 }
@@ -85,6 +85,13 @@ export function bytesProperty(properties: Properties, type: number): Uint8Array 
 export function checkTrackProperties(properties: Properties): void {
   for (const { type, value } of properties) {
     if (type === PropertyType.DynamicGroups && value !== 0 && value !== 1) throw violation(`DYNAMIC_GROUPS of ${value}`);
+    if (type === PropertyType.DefaultPublisherPriority && (typeof value !== 'number' || value > 255)) {
+      throw violation(`DEFAULT_PUBLISHER_PRIORITY of ${String(value)}`);
+    }
+    // They are "themselves Track or Object Properties" (section 12.7), and are not nested deeper.
+    if (type === PropertyType.ImmutableProperties && value instanceof Uint8Array) {
+      checkTrackProperties(readProperties(value).filter((inner) => inner.type !== PropertyType.ImmutableProperties));
+    }
     if (type === PropertyType.DefaultPublisherGroupOrder && value !== 1 && value !== 2) {
       throw violation(`DEFAULT_PUBLISHER_GROUP_ORDER of ${value}`);
     }
