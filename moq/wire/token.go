@@ -59,3 +59,7 @@ func (t Token) GoString() string { return t.String() }
 
 // LogValue hides the value.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// MarshalText hides the value. It is what encoding/json calls, and thus what
+// a JSON log handler shows of a message.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
