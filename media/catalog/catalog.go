@@ -97,6 +97,9 @@ type Track struct {
 	Label, Language string
 	// Depends names the tracks that this one needs for decoding.
 	Depends []string
+	// Encryption names the scheme that payloads are encrypted with end to
+	// end; empty for plain media.
+	Encryption string
 }
 
 // Track returns the track of that name.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/freshet-live/freshet/media"
@@ -57,6 +56,7 @@ type msfTrack struct {
 	Samplerate       float64  `json:"samplerate,omitempty"`
 	ChannelConfig    string   `json:"channelConfig,omitempty"`
 	Lang             string   `json:"lang,omitempty"`
+	EncryptionScheme string   `json:"encryptionScheme,omitempty"`
 }
 
 // MarshalMSF returns the catalog as an independent MSF catalog object.
@@ -93,6 +93,7 @@ func (c *Catalog) MarshalMSF() ([]byte, error) {
 			Height:           float64(t.Format.Height),
 			Samplerate:       float64(t.Format.SampleRate),
 			Lang:             t.Language,
+			EncryptionScheme: t.Encryption,
 		}
 		if t.Live {
 			m.TargetLatency = float64(t.TargetLatency.Milliseconds())
@@ -164,15 +165,14 @@ func (r *Reader) Independent(b []byte) (Catalog, error) {
 	return c, nil
 }
 
-// checkVersion accepts "draft-00", "draft-01" and the numbers 0 and 1, which
-// draft-00 allowed.
+// checkVersion accepts the strings of both drafts and the number 1, which
+// draft-00 has in its examples.
 func checkVersion(raw json.RawMessage) error {
-	v := strings.Trim(string(raw), `"`)
-	switch v {
-	case "draft-00", "draft-01", "0", "1":
+	switch string(raw) {
+	case `"draft-00"`, `"draft-01"`, "1":
 		return nil
 	}
-	return fmt.Errorf("%w: MSF %.32s", ErrVersion, v)
+	return fmt.Errorf("%w: MSF %.32s", ErrVersion, raw)
 }
 
 // object decodes exactly one JSON object.
@@ -263,6 +263,7 @@ func (m *msfTrack) track(initData string) (Track, error) {
 		Label:            m.Label,
 		Language:         m.Lang,
 		Depends:          m.Depends,
+		Encryption:       m.EncryptionScheme,
 		Format: media.Format{
 			Codec:      CodecOf(m.Codec),
 			MIME:       m.Codec,

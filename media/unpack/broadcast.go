@@ -245,6 +245,8 @@ func (b *Broadcast) Frames(ctx context.Context, name string) (*FrameReader, erro
 	switch {
 	case t.Format.Codec == 0:
 		return nil, fmt.Errorf("%w: codec %.64q of track %q", ErrUnsupported, t.Format.MIME, name)
+	case t.Encryption != "":
+		return nil, fmt.Errorf("%w: track %q is encrypted with %.64q", ErrUnsupported, name, t.Encryption)
 	case t.Packaging != catalog.LOC && t.Packaging != catalog.Legacy:
 		return nil, fmt.Errorf("%w: packaging %.32q of track %q", ErrUnsupported, t.Packaging, name)
 	}
