@@ -67,22 +67,17 @@ export class ArrivalWindow {
   /** Records that media of time mediaMs arrived at nowMs. */
   observe(mediaMs: number, nowMs: number): void {
     const offset = nowMs - mediaMs;
-    this.firstMs ??= nowMs;
+    if (this.firstMs === undefined) this.firstMs = this.improvedMs = nowMs;
     this.latestMs = nowMs;
     if (Math.abs(offset - this.best) > this.maxJitterMs() + backlogMs && this.size > 0) {
       if (++this.strangerCount < strangers) return;
       this.clear();
-      this.firstMs = nowMs;
+      this.firstMs = this.improvedMs = nowMs;
     }
     this.strangerCount = 0;
     if (offset < this.best) {
-      // A Group is joined at its first Object, so what comes first was published up to a Group ago.
-      const backlog = nowMs - this.firstMs < backlogMs && offset < this.best - backlogStepMs;
-      if (backlog) {
-        this.clear();
-        this.improvedMs = nowMs;
-      }
       this.best = offset;
+      if (nowMs - this.firstMs < backlogMs) this.dropBacklog(nowMs);
     }
     const at = (this.head + this.size) % windowCapacity;
     this.offsets[at] = offset;
@@ -114,6 +109,15 @@ export class ArrivalWindow {
     this.best = sorted[0] ?? 0;
     const high = sorted[Math.min(this.size - 1, Math.floor(patience * this.size))] ?? this.best;
     return { best: this.best, high, count: this.size };
+  }
+
+  /** A Group is joined at its first Object, so what comes first was published up to a Group ago. */
+  private dropBacklog(nowMs: number): void {
+    while (this.size > 0 && (this.offsets[this.head] ?? 0) > this.best + backlogStepMs) {
+      this.head = (this.head + 1) % windowCapacity;
+      this.size--;
+      this.improvedMs = nowMs;
+    }
   }
 
   private clear(): void {

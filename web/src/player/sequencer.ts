@@ -42,6 +42,13 @@ export class GroupSequencer<T extends Sequenced> {
     return this.givenUp;
   }
 
+  /** How many Objects have been taken in and not yet released. */
+  get waiting(): number {
+    let count = 0;
+    for (const group of this.groups.values()) count += group.held.size;
+    return count;
+  }
+
   /** Notes that a Group has begun to arrive. False when it is older than what has been released: it is then skipped. */
   open(groupId: number): boolean {
     if (this.current !== undefined && groupId < this.current) {

@@ -1,0 +1,115 @@
+import type { LatencyMode } from './clock.ts';
+import { noStats, type Engine, type EngineEvents } from './engine.ts';
+import type { GlassToGlass, PlaybackStats, WorkerReport, WorkerRequest } from './messages.ts';
+import { CounterMeter } from './meter.ts';
+import type { Sound } from './sound.ts';
+
+/** Whether this browser has all that playing over MoQ takes. */
+export function canPlayMoq(): boolean {
+  return (
+    typeof WebTransport !== 'undefined' &&
+    typeof VideoDecoder !== 'undefined' &&
+    typeof AudioDecoder !== 'undefined' &&
+    typeof AudioWorkletNode !== 'undefined' &&
+    'transferControlToOffscreen' in HTMLCanvasElement.prototype
+  );
+}
+
+/** Starts the worker that plays over WebTransport. */
+export function startMoqWorker(): Worker {
+  return new Worker(new URL('./moq_worker.ts', import.meta.url), { type: 'module', name: 'freshet-player' });
+}
+
+/** Plays a room over MoQ: the worker does all the work, this keeps the page's end of it. */
+export class MoqEngine implements Engine {
+  readonly transport = 'moq';
+  readonly element = document.createElement('canvas');
+  stats: PlaybackStats = noStats;
+  private readonly worker: Worker;
+  private paused = false;
+  private meter: CounterMeter | undefined;
+
+  constructor(
+    private readonly options: {
+      readonly room: string;
+      readonly mode: LatencyMode;
+      readonly sound: Sound;
+      readonly events: EngineEvents;
+      readonly startWorker: () => Worker;
+    },
+  ) {
+    this.worker = options.startWorker();
+    this.worker.onmessage = (event: MessageEvent<WorkerReport>) => this.handle(event.data);
+    this.worker.onerror = (event) => {
+      options.events.status({ kind: 'failed', reason: event.message || 'the player could not be started' });
+    };
+    document.addEventListener('visibilitychange', this.attend);
+    void this.start();
+  }
+
+  setMode(mode: LatencyMode): void {
+    this.post({ type: 'mode', mode });
+  }
+
+  setPaused(paused: boolean): void {
+    this.paused = paused;
+    this.attend();
+  }
+
+  soundChanged(): void {
+    const { running, outputLatencyMs } = this.options.sound;
+    this.post({ type: 'audible', running, outputLatencyMs });
+  }
+
+  counter(): number | null {
+    this.meter ??= new CounterMeter();
+    return this.meter.read(this.element, this.element.width);
+  }
+
+  measure(): void {
+    this.post({ type: 'measure' });
+  }
+
+  glassToGlass(): GlassToGlass {
+    return this.stats.glassToGlass;
+  }
+
+  close(): void {
+    document.removeEventListener('visibilitychange', this.attend);
+    this.worker.onmessage = null;
+    // The worker ends its session in order and then itself.
+    this.post({ type: 'stop' });
+  }
+
+  private async start(): Promise<void> {
+    const canvas = this.element.transferControlToOffscreen();
+    const sound = await this.options.sound.openPlayout();
+    this.post({ type: 'start', room: this.options.room, canvas, sound, mode: this.options.mode }, [canvas, sound]);
+    this.soundChanged();
+    this.attend();
+  }
+
+  private handle(report: WorkerReport): void {
+    switch (report.type) {
+      case 'status':
+        // The sound card's delay is known once it runs; it is sent along when there is something to play.
+        if (report.status.kind === 'live') this.soundChanged();
+        this.options.events.status(report.status);
+        break;
+      case 'stats':
+        this.stats = report.stats;
+        break;
+      case 'undecodable':
+        this.options.events.undecodable(report.codecs);
+        break;
+    }
+  }
+
+  private readonly attend = (): void => {
+    this.post({ type: 'attention', visible: document.visibilityState === 'visible', paused: this.paused });
+  };
+
+  private post(request: WorkerRequest, transfer: Transferable[] = []): void {
+    this.worker.postMessage(request, transfer);
+  }
+}
