@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"fmt"
-
-	"github.com/freshet-live/freshet/moq"
-)
+import "github.com/freshet-live/freshet/moq"
 
 // decoder is a cursor over bytes that remembers the first failure. After it,
 // every read returns zero. Running out of bytes is ErrShort.
@@ -138,7 +134,7 @@ type encoder struct {
 
 func (e *encoder) fail(format string, args ...any) {
 	if e.err == nil {
-		e.err = fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+		e.err = invalid(format, args...)
 	}
 }
 

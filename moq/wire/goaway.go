@@ -1,8 +1,7 @@
 package wire
 
 // MaxURILength is the largest New Session URI in bytes
-// (draft-ietf-moq-transport-18, section "GOAWAY"). The same limit is applied
-// to the Connect URI of a Redirect, for which the draft names none.
+// (draft-ietf-moq-transport-18, section "GOAWAY").
 const MaxURILength = 8192
 
 // GoAway is GOAWAY: the sender will soon close the session (on the control

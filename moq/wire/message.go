@@ -90,10 +90,12 @@ type Message interface {
 	Type() MessageType
 }
 
-// MaxMessageSize is the largest encoded control message in bytes: a body of
-// 65535 bytes, which is what its 16-bit length can say, after a type and that
-// length.
-const MaxMessageSize = 1<<16 - 1 + 2 + MaxVarintLen
+// maxBody is what the 16-bit length of a control message can say, in bytes.
+const maxBody = 1<<16 - 1
+
+// MaxMessageSize is the largest encoded control message in bytes: a body
+// after a type and a length.
+const MaxMessageSize = maxBody + 2 + MaxVarintLen
 
 // messageCodec is how one draft encodes and decodes the body of a message.
 type messageCodec struct {
@@ -133,8 +135,8 @@ func (d Draft) AppendMessage(b []byte, m Message) ([]byte, error) {
 	e.b = append(e.b, 0, 0)
 	codec.append(&e, m)
 	size := len(e.b) - lengthAt - 2
-	if size > 1<<16-1 {
-		e.fail("body of %d bytes", size)
+	if size > maxBody {
+		e.fail("body of %d bytes, at most %d are allowed", size, maxBody)
 	}
 	if e.err != nil {
 		return b, fmt.Errorf("%v: %w", m.Type(), e.err)

@@ -60,7 +60,7 @@ func appendRequestError(e *encoder, m *RequestError) {
 		return
 	}
 	if r := m.Redirect; r != nil {
-		e.text("URI", r.URI, MaxURILength)
+		e.text("URI", r.URI, maxBody)
 		e.fullTrackName(r.Name)
 	}
 }
@@ -73,7 +73,7 @@ func parseRequestError(d *decoder) *RequestError {
 	}
 	m.Reason = d.text("reason", MaxReasonLength)
 	if m.Code == RequestRedirect {
-		m.Redirect = &Redirect{URI: d.text("URI", MaxURILength), Name: d.fullTrackName()}
+		m.Redirect = &Redirect{URI: d.text("URI", maxBody), Name: d.fullTrackName()}
 	}
 	return m
 }

@@ -40,7 +40,7 @@ func (*RequestError) Type() MessageType { return TypeRequestError }
 type Redirect struct {
 	// URI is where to connect to; empty means the present URI. A server that
 	// receives a URI that is not empty closes the session with
-	// PROTOCOL_VIOLATION.
+	// PROTOCOL_VIOLATION. The draft bounds it by the message only.
 	URI string
 	// Name is the name to ask for; without fields and Track, it is that of
 	// the original request. Track is empty for requests about Namespaces.
