@@ -35,11 +35,17 @@ const MinSecret = 32
 type Key struct {
 	id  string
 	alg Algorithm
-	// verify is an ed25519.PublicKey, an *ecdsa.PublicKey, or the []byte of a
-	// secret.
+	// verify is an ed25519.PublicKey, an *ecdsa.PublicKey, or a secret.
 	verify any
 	scope  *Grant // what it may grant at most; nil is no limit
 }
+
+// secret returns what must not be printed: the bytes of a shared key, or a
+// private key. Unlike pointers and slices, functions are never followed by fmt,
+// which does not call Format on unexported fields of others' structs.
+type secret func() any
+
+func keep(v any) secret { return func() any { return v } }
 
 // ID is the name of the key: what its source says, or else the thumbprint of a
 // public key (RFC 7638). It is empty for a secret without a name.
@@ -57,8 +63,8 @@ func (k Key) Format(s fmt.State, _ rune) {
 type SigningKey struct {
 	key Key
 	// sign is an ed25519.PrivateKey, an *ecdsa.PrivateKey, or the []byte of a
-	// secret.
-	sign any
+	// shared key.
+	sign secret
 }
 
 // GenerateKey makes an Ed25519 key. Its ID is its thumbprint.
@@ -74,13 +80,13 @@ func GenerateKey() *SigningKey {
 
 // NewSharedKey makes an HS256 key of a secret that those who mint and those who
 // verify share. The ID may be empty if there is only one key. It fails with
-// ErrWeakKey when the secret has fewer than MinSecret bytes.
-func NewSharedKey(id string, secret []byte) (*SigningKey, error) {
-	if len(secret) < MinSecret {
+// ErrWeakKey when b, the secret, has fewer than MinSecret bytes.
+func NewSharedKey(id string, b []byte) (*SigningKey, error) {
+	if len(b) < MinSecret {
 		return nil, ErrWeakKey
 	}
-	secret = slices.Clone(secret)
-	return &SigningKey{key: Key{id: id, alg: HS256, verify: secret}, sign: secret}, nil
+	shared := keep(slices.Clone(b))
+	return &SigningKey{key: Key{id: id, alg: HS256, verify: shared}, sign: shared}, nil
 }
 
 // newSigningKey makes a key of an asymmetric private key.
@@ -98,7 +104,7 @@ func newSigningKey(id string, private any) (*SigningKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SigningKey{key: k, sign: private}, nil
+	return &SigningKey{key: k, sign: keep(private)}, nil
 }
 
 // Key returns the key that checks what k signs. Of a shared key it holds the
@@ -124,7 +130,7 @@ func (k *SigningKey) MarshalPEM() ([]byte, error) {
 	if k.key.alg == HS256 {
 		return nil, fmt.Errorf("%w: a shared secret has no PEM form", ErrKeyType)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(k.sign)
+	der, err := x509.MarshalPKCS8PrivateKey(k.sign())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeyType, err)
 	}
@@ -195,3 +201,11 @@ func thumbprint(k Key) string {
 
 // method is the implementation of an algorithm.
 func (a Algorithm) method() jwt.SigningMethod { return jwt.GetSigningMethod(string(a)) }
+
+// material is the key in the form that the method takes.
+func (k Key) material() any {
+	if s, ok := k.verify.(secret); ok {
+		return s()
+	}
+	return k.verify
+}

@@ -49,7 +49,7 @@ func (k *SigningKey) Mint(g Grant, now time.Time) (string, error) {
 	if k.key.id != "" {
 		t.Header["kid"] = k.key.id
 	}
-	token, err := t.SignedString(k.sign)
+	token, err := t.SignedString(k.sign())
 	if err != nil {
 		return "", fmt.Errorf("token: sign with %v: %w", k.key, err)
 	}

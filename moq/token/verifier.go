@@ -25,6 +25,9 @@ type Verifier struct {
 	source keySource
 }
 
+// Format implements fmt.Formatter for all verbs, so that no secret is printed.
+func (v *Verifier) Format(s fmt.State, _ rune) { io.WriteString(s, "token verifier") }
+
 // keySource finds the key for a token.
 type keySource interface {
 	// keys returns the keys to choose from for a token that names a key, or
@@ -116,7 +119,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Grant, error) {
 	var refusal error // of findKey
 	findKey := func(t *jwt.Token) (any, error) {
 		key, refusal = v.findKey(ctx, t)
-		return key.verify, refusal
+		return key.material(), refusal
 	}
 	var p payload
 	_, err := parser.ParseWithClaims(token, &p, findKey)
