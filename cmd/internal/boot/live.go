@@ -1,0 +1,99 @@
+package boot
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/freshet-live/freshet/control/api"
+	"github.com/freshet-live/freshet/media/unpack"
+	"github.com/freshet-live/freshet/moq"
+	"github.com/freshet-live/freshet/relay"
+)
+
+// liveRooms follows the Namespaces (live, room) of a node and their
+// catalogs, for the list of live rooms.
+type liveRooms struct {
+	node *relay.Node
+
+	mu    sync.Mutex
+	rooms map[string]*liveRoom
+}
+
+type liveRoom struct {
+	api.LiveRoom
+	cancel context.CancelFunc
+}
+
+func newLiveRooms(node *relay.Node) *liveRooms {
+	return &liveRooms{node: node, rooms: make(map[string]*liveRoom)}
+}
+
+// liveNamespace is the Namespace of a room's own broadcast.
+func liveNamespace(room string) moq.Namespace { return moq.Namespace{"live", room} }
+
+// run follows until ctx ends. It owns a goroutine for each live room.
+func (l *liveRooms) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	watch := l.node.Namespaces(moq.Namespace{"live"})
+	for {
+		e, err := watch.Next(ctx)
+		if err != nil {
+			return
+		}
+		if len(e.Namespace) != 2 {
+			continue // a co-host's
+		}
+		room := e.Namespace[1]
+		l.mu.Lock()
+		if r := l.rooms[room]; r != nil {
+			r.cancel()
+			delete(l.rooms, room)
+		}
+		if e.Live {
+			ctx, cancel := context.WithCancel(ctx)
+			r := &liveRoom{LiveRoom: api.LiveRoom{Room: room, Live: true, StartedAt: time.Now().UTC()}, cancel: cancel}
+			l.rooms[room] = r
+			wg.Go(func() { l.follow(ctx, r) })
+		}
+		l.mu.Unlock()
+	}
+}
+
+// follow keeps the codecs of one room up to date.
+func (l *liveRooms) follow(ctx context.Context, r *liveRoom) {
+	b, err := unpack.Open(ctx, l.node, liveNamespace(r.Room))
+	if err != nil {
+		return // the room is live all the same; what is in it is not known
+	}
+	defer b.Close()
+	for c := b.Catalog(); ; {
+		var codecs []string
+		for _, t := range c.Tracks {
+			if name := t.Format.Codec.String(); !slices.Contains(codecs, name) {
+				codecs = append(codecs, name)
+			}
+		}
+		l.mu.Lock()
+		r.Codecs = codecs
+		l.mu.Unlock()
+		if c, err = b.Next(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// LiveRooms implements api.Live.
+func (l *liveRooms) LiveRooms() []api.LiveRoom {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rooms := make([]api.LiveRoom, 0, len(l.rooms))
+	for _, r := range l.rooms {
+		rooms = append(rooms, r.LiveRoom)
+	}
+	slices.SortFunc(rooms, func(a, b api.LiveRoom) int { return strings.Compare(a.Room, b.Room) })
+	return rooms
+}

@@ -1,0 +1,297 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshet-live/freshet/moq"
+	"github.com/freshet-live/freshet/moq/session"
+	"github.com/freshet-live/freshet/moq/token"
+	"github.com/freshet-live/freshet/moq/wire"
+)
+
+// Authorizer tells what the bearer of a token may do. The token is empty for
+// a session that brought none. An error refuses the session.
+type Authorizer interface {
+	Authorize(ctx context.Context, token string) (token.Grant, error)
+}
+
+// Gate decides whether a session that may publish under a Namespace gets its
+// place now, which may be taken. It is asked once for each Namespace of a
+// session; ctx ends with the session. A *session.RequestError is told to the
+// peer.
+type Gate interface {
+	Enter(ctx context.Context, ns moq.Namespace, p Publisher) error
+}
+
+// Publisher is a session as a Gate sees it.
+type Publisher interface {
+	// ReceivedBytes counts what the session's connection has received; it
+	// stands still, but for a few bytes a second, when nothing is published.
+	ReceivedBytes() uint64
+	// Takeover tells that the session asks to replace whoever is there.
+	Takeover() bool
+	// Close ends the session.
+	Close(reason string)
+}
+
+// Config describes a Node.
+type Config struct {
+	// Authorizer is asked once for each session. It is required.
+	Authorizer Authorizer
+	// Gate, when not nil, is asked before a session becomes a publisher.
+	Gate Gate
+	// Upstreams are the nodes that are asked for what this node does not
+	// have, and that learn what is published here.
+	Upstreams []Upstream
+	// Linger is how long a Track is still pulled after its last subscriber
+	// has left; 5 s by default.
+	Linger time.Duration
+	// Orphan is how long the subscribers of a Track are kept when the way to
+	// its publisher is lost; 30 s by default.
+	Orphan time.Duration
+	// Retention bounds what is kept of each Track that is pulled.
+	Retention moq.Retention
+	// MaxSessions bounds the sessions at one time; 10,000 by default. Each
+	// idle one takes about 130 KiB.
+	MaxSessions int
+	// Limits bound what one session may ask for.
+	Limits session.Limits
+	// Implementation is told to peers in SETUP.
+	Implementation string
+	Logger         *slog.Logger
+}
+
+// Node is one relay. Make it with New and call Run.
+type Node struct {
+	cfg        Config
+	log        *slog.Logger
+	namespaces *namespaceTable
+
+	mu        sync.Mutex
+	ctx       context.Context // of Run; nil before
+	stopped   bool
+	pulls     map[string]*pull
+	published map[string]*moq.Track // by PUBLISH, by key of the name
+	wg        sync.WaitGroup
+
+	sessions      atomic.Int64
+	sessionsTotal atomic.Uint64
+	refused       atomic.Uint64
+	upstreams     atomic.Int64
+}
+
+// New makes a Node.
+func New(cfg Config) *Node {
+	cfg.Linger = cmp.Or(cfg.Linger, 5*time.Second)
+	cfg.Orphan = cmp.Or(cfg.Orphan, 30*time.Second)
+	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 10_000)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	return &Node{
+		cfg: cfg, log: cfg.Logger,
+		namespaces: newNamespaceTable(),
+		pulls:      make(map[string]*pull),
+		published:  make(map[string]*moq.Track),
+	}
+}
+
+// Run keeps the sessions to the upstream nodes. It owns a goroutine for each
+// upstream and each Track that is pulled, and returns after the last of
+// them, and the last Serve, has ended. Subscribe and Serve work from when
+// Run has been called.
+func (n *Node) Run(ctx context.Context) error {
+	n.mu.Lock()
+	if n.ctx != nil {
+		n.mu.Unlock()
+		return errors.New("relay: Run was called twice")
+	}
+	n.ctx = ctx
+	n.mu.Unlock()
+	for _, u := range n.cfg.Upstreams {
+		n.wg.Go(func() { n.keepUpstream(ctx, u) })
+	}
+	<-ctx.Done()
+	n.mu.Lock()
+	n.stopped = true
+	n.mu.Unlock()
+	n.wg.Wait()
+	return context.Cause(ctx)
+}
+
+// Publish offers a Broadcast of this process until withdraw is called. A
+// Broadcast that is published later under the same Namespace is preferred.
+func (n *Node) Publish(b *moq.Broadcast) (withdraw func()) {
+	return n.namespaces.announce(b.Namespace(), &local{b})
+}
+
+// Namespaces follows the Namespaces under a prefix that can be had here.
+func (n *Node) Namespaces(prefix moq.Namespace) *NamespaceWatch {
+	return n.namespaces.watch(prefix, nil)
+}
+
+// Subscribe returns a Track for readers of this process, which call release
+// when they are done. Errors are those that a peer would get.
+func (n *Node) Subscribe(ctx context.Context, name moq.FullTrackName) (t *moq.Track, release func(), err error) {
+	return n.acquire(ctx, name, nil, 0)
+}
+
+// provider is somebody from whom Tracks can be had: *local or *remote.
+type provider interface{ provider() }
+
+// local is a Broadcast of this process.
+type local struct{ b *moq.Broadcast }
+
+// remote is a session.
+type remote struct {
+	session  *session.Session
+	upstream bool
+	id       string // for logs
+}
+
+func (*local) provider()  {}
+func (*remote) provider() {}
+
+// acquire finds a Track for a subscriber. from is the session that asks, nil
+// for this process; patience is how long to wait for a publisher.
+func (n *Node) acquire(ctx context.Context, name moq.FullTrackName, from *remote, patience time.Duration) (*moq.Track, func(), error) {
+	var deadline <-chan time.Time
+	if patience > 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	begun := time.Now()
+	for {
+		providers, changed := n.namespaces.match(name.Namespace)
+		n.mu.Lock()
+		published := n.published[name.Key()]
+		n.mu.Unlock()
+		if published != nil {
+			return published, func() {}, nil
+		}
+		pullable := false
+		for _, p := range providers {
+			switch p := p.(type) {
+			case *local:
+				if t, ok := p.b.Track(name.Track); ok && t.Err() == nil {
+					return t, func() {}, nil
+				}
+			case *remote:
+				// What an upstream asks for is not asked of an upstream.
+				if from == nil || !from.upstream || !p.upstream {
+					pullable = true
+				}
+			}
+		}
+		if pullable {
+			p, err := n.pullFor(name)
+			if err != nil {
+				return nil, nil, err
+			}
+			if p == nil {
+				continue // given up at this moment
+			}
+			t, err := p.wait(ctx, patience-time.Since(begun))
+			if err != nil {
+				p.release()
+				return nil, nil, err
+			}
+			return t, sync.OnceFunc(p.release), nil
+		}
+		if deadline == nil && len(n.cfg.Upstreams) > 0 && n.upstreams.Load() == 0 && (from == nil || !from.upstream) {
+			// The upstream is being dialled: that is no reason to say that
+			// nothing exists.
+			patience = upstreamPatience
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			deadline = timer.C
+		}
+		if deadline == nil {
+			return nil, nil, notFound(name, nil)
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			return nil, nil, notFound(name, nil)
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// upstreamPatience is how long a subscriber waits for an upstream that is not
+// connected: a few attempts to dial.
+const upstreamPatience = 3 * time.Second
+
+// pullFor returns the pull of a Track with one more subscriber counted; nil
+// when it was given up at this moment.
+func (n *Node) pullFor(name moq.FullTrackName) (*pull, error) {
+	key := name.Key()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx == nil || n.stopped {
+		return nil, &session.RequestError{Code: wire.RequestGoingAway, Reason: "this node is not running"}
+	}
+	if p := n.pulls[key]; p != nil {
+		if p.acquire() {
+			return p, nil
+		}
+		delete(n.pulls, key)
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(n.ctx)
+	p := newPull(n, name, key, cancel)
+	p.acquire()
+	n.pulls[key] = p
+	n.wg.Go(func() {
+		defer cancel()
+		p.run(ctx)
+	})
+	return p, nil
+}
+
+func (n *Node) dropPull(p *pull) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.pulls[p.key] == p {
+		delete(n.pulls, p.key)
+	}
+}
+
+// Stats are counts of a Node at one moment.
+type Stats struct {
+	Sessions      int64  // sessions now, without those to upstreams
+	SessionsTotal uint64 // sessions since the start
+	Refused       uint64 // sessions refused
+	Upstreams     int64  // upstreams connected now
+	Pulls         int    // Tracks pulled now
+	CacheBytes    int64  // bytes retained of pulled Tracks
+}
+
+// Stats reads the counts.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	pulls := make([]*pull, 0, len(n.pulls))
+	for _, p := range n.pulls {
+		pulls = append(pulls, p)
+	}
+	n.mu.Unlock()
+	s := Stats{
+		Sessions: n.sessions.Load(), SessionsTotal: n.sessionsTotal.Load(), Refused: n.refused.Load(),
+		Upstreams: n.upstreams.Load(), Pulls: len(pulls),
+	}
+	for _, p := range pulls {
+		p.mu.Lock()
+		w := p.writer
+		p.mu.Unlock()
+		if w != nil {
+			s.CacheBytes += w.Track().Bytes()
+		}
+	}
+	return s
+}

@@ -1,0 +1,265 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/freshet-live/freshet/moq"
+	"github.com/freshet-live/freshet/moq/session"
+	"github.com/freshet-live/freshet/moq/wire"
+)
+
+// pull is the one subscription by which the node gets a Track from another
+// session, shared by all local subscribers. It outlives the session that
+// serves it: when that is lost it looks for another provider and goes on
+// filling the same Track.
+type pull struct {
+	node *Node
+	name moq.FullTrackName
+	key  string
+	// cancel ends the pull's goroutine.
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	refs    int
+	linger  *time.Timer
+	writer  *moq.TrackWriter // nil until the first SUBSCRIBE_OK
+	ready   chan struct{}    // closed once the Track can be read
+	isReady bool
+	failed  chan struct{} // closed and replaced after each fruitless search
+	lastErr error
+}
+
+func newPull(n *Node, name moq.FullTrackName, key string, cancel context.CancelFunc) *pull {
+	return &pull{node: n, name: name, key: key, cancel: cancel, ready: make(chan struct{}), failed: make(chan struct{})}
+}
+
+// acquire counts one more subscriber. It fails when the pull has been given
+// up and the caller must begin another one.
+func (p *pull) acquire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refs < 0 {
+		return false
+	}
+	p.refs++
+	if p.linger != nil {
+		p.linger.Stop()
+		p.linger = nil
+	}
+	return true
+}
+
+// release counts one subscriber less and gives the Track up some time after
+// the last one, so that a viewer that reloads finds it warm.
+func (p *pull) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refs--; p.refs > 0 {
+		return
+	}
+	if !p.isReady {
+		p.refs = -1
+		p.cancel()
+		return
+	}
+	p.linger = time.AfterFunc(p.node.cfg.Linger, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.refs == 0 {
+			p.refs = -1
+			p.cancel()
+		}
+	})
+}
+
+// wait returns the Track once it can be read. Without patience it returns
+// the error of the first search that finds no provider.
+func (p *pull) wait(ctx context.Context, patience time.Duration) (*moq.Track, error) {
+	var expired <-chan time.Time
+	if patience > 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	for {
+		p.mu.Lock()
+		failed, err := p.failed, p.lastErr
+		p.mu.Unlock()
+		select {
+		case <-p.ready:
+			return p.writer.Track(), nil
+		default:
+		}
+		if err != nil && patience <= 0 {
+			return nil, err
+		}
+		select {
+		case <-p.ready:
+		case <-failed:
+		case <-expired:
+			return nil, notFound(p.name, err)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// run pulls until nobody wants the Track, its publisher ends it or no
+// provider can be found any more. It owns no further goroutine.
+func (p *pull) run(ctx context.Context) {
+	err := p.search(ctx)
+	p.mu.Lock()
+	p.refs = -1
+	writer := p.writer
+	if p.linger != nil {
+		p.linger.Stop()
+	}
+	p.failLocked(err)
+	p.mu.Unlock()
+	p.node.dropPull(p)
+	if writer != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		writer.End(err)
+	}
+}
+
+func (p *pull) failLocked(err error) {
+	p.lastErr = err
+	close(p.failed)
+	p.failed = make(chan struct{})
+}
+
+// search goes from provider to provider. It returns io.EOF when the
+// publisher has ended the Track.
+func (p *pull) search(ctx context.Context) error {
+	var orphaned time.Time // when the last provider was lost
+	backoff := firstRetry
+	for {
+		providers, changed := p.node.namespaces.match(p.name.Namespace)
+		var lastErr error
+		for _, candidate := range providers {
+			r, ok := candidate.(*remote)
+			if !ok {
+				continue
+			}
+			established, err := p.follow(ctx, r)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if established {
+				orphaned, backoff = time.Now(), firstRetry
+				p.node.log.Debug("lost the provider of a track", "track", p.name.String(), "provider", r.id, "error", err)
+				if ended(err) {
+					return io.EOF
+				}
+				if errors.Is(err, errReplaced) {
+					return err
+				}
+			}
+			lastErr = err
+		}
+		if orphaned.IsZero() {
+			p.mu.Lock()
+			p.failLocked(notFound(p.name, lastErr))
+			p.mu.Unlock()
+		} else if time.Since(orphaned) > p.node.cfg.Orphan {
+			return fmt.Errorf("no provider came back within %v: %w", p.node.cfg.Orphan, notFound(p.name, lastErr))
+		}
+		timer := time.NewTimer(backoff)
+		select {
+		case <-changed:
+		case <-timer.C:
+			backoff = min(2*backoff, lastRetry)
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+const (
+	// firstRetry and lastRetry bound how long a search rests before it asks
+	// providers again that had refused; a change of the Namespace table ends
+	// the rest at once.
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 2 * time.Second
+)
+
+// errReplaced tells that a provider has come back with a Track that is not
+// the one that subscribers know.
+var errReplaced = errors.New("relay: the track was replaced by another one")
+
+// follow subscribes at r and returns when that subscription has ended;
+// established tells whether it was accepted.
+func (p *pull) follow(ctx context.Context, r *remote) (established bool, err error) {
+	sub, err := r.session.Subscribe(ctx, p.name, session.SubscribeOptions{
+		Join: true,
+		Into: p.into,
+	})
+	if err != nil {
+		return false, err
+	}
+	defer sub.Close()
+	// Subscribers are let in once what came before the live edge is here:
+	// their own joining FETCH is answered from this Track.
+	select {
+	case <-sub.Joined():
+	case <-sub.Done():
+		return true, sub.Err()
+	case <-ctx.Done():
+		return true, context.Cause(ctx)
+	}
+	p.mu.Lock()
+	if !p.isReady {
+		p.isReady = true
+		p.lastErr = nil
+		close(p.ready)
+	}
+	p.mu.Unlock()
+
+	select {
+	case <-sub.Done():
+		return true, sub.Err()
+	case <-ctx.Done():
+		return true, context.Cause(ctx)
+	}
+}
+
+// into gives the session the writer to fill, the same one after a provider
+// was lost and another found.
+func (p *pull) into(props moq.Properties) (*moq.TrackWriter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writer == nil {
+		p.writer = moq.NewTrack(p.name, moq.TrackConfig{Properties: props, Retention: p.node.cfg.Retention})
+		return p.writer, nil
+	}
+	if old := p.writer.Track().Properties(); len(old)+len(props) > 0 && !reflect.DeepEqual(old, props) {
+		return nil, errReplaced
+	}
+	return p.writer, nil
+}
+
+// ended tells whether a subscription ended because its publisher said so,
+// rather than because the way to it was lost.
+func ended(err error) bool {
+	var done *session.PublishDoneError
+	return errors.As(err, &done) && done.Code == wire.DoneTrackEnded
+}
+
+func notFound(name moq.FullTrackName, cause error) error {
+	var refused *session.RequestError
+	if errors.As(cause, &refused) {
+		return refused
+	}
+	return &session.RequestError{Code: wire.RequestDoesNotExist, Reason: "nobody publishes " + name.String()}
+}
