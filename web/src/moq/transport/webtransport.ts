@@ -27,7 +27,7 @@ export async function dialWebTransport(url: string, options: DialOptions): Promi
   if (options.certificateHash) {
     init.serverCertificateHashes = [{ algorithm: 'sha-256', value: parseHex(options.certificateHash) }];
   }
-  const wt = new WebTransport(url, init) as WebTransport & { readonly protocol?: string };
+  const wt = new WebTransport(namingDraft(url), init) as WebTransport & { readonly protocol?: string };
   const abort = (): void => wt.close();
   options.signal?.addEventListener('abort', abort, { once: true });
   // Observed from the start: a session that fails rejects `closed` as well as `ready`.
@@ -43,7 +43,6 @@ export async function dialWebTransport(url: string, options: DialOptions): Promi
   } finally {
     options.signal?.removeEventListener('abort', abort);
   }
-  // Firefox 153 offers no subprotocols; the server then takes the draft from the URL's `draft` parameter.
   const protocol = wt.protocol ?? '';
   if (protocol !== '' && protocol !== PROTOCOL) {
     wt.close({ closeCode: SessionCode.VersionNegotiationFailed, reason: `no ${PROTOCOL}` });
@@ -96,6 +95,13 @@ class BrowserTransport implements Transport {
   streamCode(error: unknown): number | undefined {
     return error instanceof WebTransportError ? (error.streamErrorCode ?? undefined) : undefined;
   }
+}
+
+/** Adds the draft to the URL for Firefox 153, which offers no subprotocols; a server that gets an offer ignores it. */
+function namingDraft(url: string): string {
+  const named = new URL(url);
+  if (!named.searchParams.has('draft')) named.searchParams.set('draft', PROTOCOL);
+  return named.href;
 }
 
 function messageOf(error: unknown): string {
