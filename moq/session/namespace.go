@@ -91,7 +91,10 @@ func (r *requestStream) hold(ctx context.Context) error {
 		return context.Cause(r.s.ctx)
 	}
 	r.cancel(wire.ResetCancelled)
-	return r.s.failed(ErrCancelled)
+	if errors.Is(err, io.EOF) {
+		return ErrCancelled // nothing more will be said of it
+	}
+	return r.s.failed(err)
 }
 
 // servePublishNamespace takes note of a Namespace of the peer until it is
@@ -217,7 +220,7 @@ func (n *NamespaceSubscription) run() {
 		err = context.Cause(n.ctx)
 	case errors.Is(err, io.EOF), errors.Is(err, errTooManyNamespaces):
 	default:
-		err = ErrCancelled
+		err = n.s.failed(err)
 	}
 	n.err = err
 	n.cancel(err)

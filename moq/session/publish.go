@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/freshet-live/freshet/moq"
@@ -97,8 +96,6 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 		return
 	}
 	defer s.unclaim(m.Name)
-	s.setServed(r.id, nil)
-	defer s.unsetServed(r.id)
 
 	var d *sender
 	answered := make(chan struct{})
@@ -142,27 +139,28 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 	s.setServed(r.id, d)
 	close(answered)
 	code, err := d.run()
-	s.endPublishing(ctx, r, d, code, err)
+	_ = s.endPublishing(ctx, r, d, code, err) // nobody is left to be told
 	r.awaitEnd(watched)
 }
 
 // endPublishing sends PUBLISH_DONE after all streams have been closed, unless
-// the subscriber has cancelled.
-func (s *Session) endPublishing(ctx context.Context, r *requestStream, d *sender, code wire.PublishDoneCode, err error) {
+// the subscriber has cancelled; then it returns why.
+func (s *Session) endPublishing(ctx context.Context, r *requestStream, d *sender, code wire.PublishDoneCode, err error) error {
 	if ctx.Err() != nil {
 		r.cancel(wire.ResetCancelled)
-		return
+		return context.Cause(ctx)
 	}
 	m := &wire.PublishDone{Code: code, StreamCount: d.opened}
 	var done *PublishDoneError
 	if errors.As(err, &done) && len(done.Reason) <= wire.MaxReasonLength {
 		m.Reason = done.Reason
 	}
-	if r.send(ctx, m) != nil {
+	if err := r.send(ctx, m); err != nil {
 		r.cancel(wire.ResetCancelled)
-		return
+		return s.failed(err)
 	}
 	r.stream.Close()
+	return nil
 }
 
 // awaitEnd waits until the peer has ended its direction too, and stops it when
@@ -328,14 +326,13 @@ func (s *Session) publish(p *Publication, r *requestStream) {
 		close(watched)
 	}
 	code, err := p.d.run()
-	s.endPublishing(ctx, r, p.d, code, err)
+	p.err = s.endPublishing(ctx, r, p.d, code, err)
 	var done *PublishDoneError
-	switch {
-	case ctx.Err() != nil:
-		p.err = context.Cause(ctx)
-	case errors.As(err, &done) && done.Code == wire.DoneTrackEnded, errors.Is(err, io.EOF):
-	default:
-		p.err = err
+	if p.err == nil && code != wire.DoneTrackEnded {
+		p.err = err // how the Track or the subscription ended
+	}
+	if errors.As(p.err, &done) && done.Code == wire.DoneTrackEnded {
+		p.err = nil
 	}
 	close(p.done)
 	r.awaitEnd(watched)

@@ -175,10 +175,6 @@ func (r *requestStream) answer(ctx context.Context) (wire.Message, error) {
 		return nil, ErrCancelled
 	default:
 		r.cancel(wire.ResetCancelled)
-		var end *transport.StreamError
-		if errors.As(err, &end) {
-			return nil, ErrCancelled
-		}
 		return nil, r.s.failed(err)
 	}
 	if e, ok := m.(*wire.RequestError); ok {
@@ -238,7 +234,10 @@ func (s *Session) serve(st transport.Stream) {
 	if err := s.awaitReady(s.ctx); err != nil {
 		return
 	}
-	token, err := s.admit(q.id, q.params.Tokens)
+	if r.kind == wire.TypeSubscribe {
+		defer s.unsetServed(q.id)
+	}
+	token, err := s.admit(r.kind, q.id, q.params.Tokens)
 	if err != nil {
 		s.fail(err)
 		return
@@ -277,9 +276,9 @@ func (s *Session) serve(st transport.Stream) {
 	}
 }
 
-// admit notes the Request ID and the tokens of a message of the peer. Errors
-// end the session.
-func (s *Session) admit(id uint64, tokens []wire.Token) (token string, err error) {
+// admit notes the Request ID and the tokens of a message of the peer. A
+// SUBSCRIBE is pending from then on. Errors end the session.
+func (s *Session) admit(kind wire.MessageType, id uint64, tokens []wire.Token) (token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id%2 == s.parity() {
@@ -287,6 +286,10 @@ func (s *Session) admit(id uint64, tokens []wire.Token) (token string, err error
 	}
 	if !s.peerIDs.add(id / 2) {
 		return "", &LocalError{Code: wire.InvalidRequestID, Reason: "request ID repeats"}
+	}
+	if kind == wire.TypeSubscribe {
+		s.served.byID[id] = nil
+		s.changedLocked()
 	}
 	return s.tokens.resolve(tokens, false)
 }
@@ -351,7 +354,7 @@ func (r *requestStream) watch(cancel context.CancelCauseFunc, update func(*wire.
 			r.unexpected(m)
 			return false
 		}
-		if _, err := r.s.admit(u.RequestID, u.Params.Tokens); err != nil {
+		if _, err := r.s.admit(u.Type(), u.RequestID, u.Params.Tokens); err != nil {
 			r.s.fail(err)
 			return false
 		}

@@ -160,8 +160,9 @@ type Session struct {
 	draft wire.Draft
 
 	// ctx ends with the session; its cause is the error of Run.
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	failing sync.Once
 
 	// ready is closed once SETUP has come and was accepted; peer and setup do
 	// not change afterwards.
@@ -193,7 +194,8 @@ type Session struct {
 	tableMove chan struct{}   // closed when served or inbound have changed
 }
 
-// New makes a session on a connection. It does nothing before Run.
+// New makes a session on a connection, whose protocol decides the draft. It
+// does nothing before Run.
 func New(conn transport.Conn, role Role, cfg Config) *Session {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -209,6 +211,11 @@ func New(conn transport.Conn, role Role, cfg Config) *Session {
 		tokens:    tokenCache{limit: uint64(cfg.Limits.TokenCache)},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	draft, err := wire.ParseDraft(conn.Protocol())
+	if err != nil {
+		s.fail(&LocalError{Code: wire.VersionNegotiationFailed, Reason: "unknown protocol"})
+	}
+	s.draft = draft
 	s.control.turn = make(turn, 1)
 	s.inbound.init()
 	s.served.init()
@@ -226,11 +233,6 @@ func New(conn transport.Conn, role Role, cfg Config) *Session {
 // The error is nil when either end closed with NO_ERROR or ctx ended; else a
 // *LocalError, a *PeerError, or the loss of the connection.
 func (s *Session) Run(ctx context.Context) error {
-	draft, err := wire.ParseDraft(s.conn.Protocol())
-	if err != nil {
-		s.fail(&LocalError{Code: wire.VersionNegotiationFailed, Reason: "unknown protocol"})
-	}
-	s.draft = draft
 	stopCtx := context.AfterFunc(ctx, func() { s.Close(wire.NoError, "") })
 	defer stopCtx()
 	stopConn := context.AfterFunc(s.conn.Context(), func() { s.fail(ended(context.Cause(s.conn.Context()))) })
@@ -247,13 +249,7 @@ func (s *Session) Run(ctx context.Context) error {
 		s.spawn(s.receiveDatagrams)
 	}
 	<-s.ctx.Done()
-	err = context.Cause(s.ctx)
-	code, reason := wire.NoError, ""
-	var local *LocalError
-	if errors.As(err, &local) {
-		code, reason = local.Code, local.Reason
-	}
-	s.conn.CloseWithError(uint64(code), reason)
+	err := context.Cause(s.ctx)
 	s.mu.Lock()
 	s.stopped = true
 	if s.goaway.timer != nil {
@@ -307,22 +303,44 @@ func (s *Session) Close(code wire.SessionCode, reason string) {
 	s.fail(&LocalError{Code: code, Reason: reason})
 }
 
-// fail ends the session. Only the first call counts.
+// fail ends the session. Only the first call counts. The connection is closed
+// first: requests that end with the session must not be taken for cancelled by
+// the peer.
 func (s *Session) fail(err error) {
-	var breach *wire.Error
-	if errors.As(err, &breach) {
-		err = &LocalError{Code: breach.Code, Reason: breach.Reason}
-	}
-	s.cancel(err)
+	s.failing.Do(func() {
+		var breach *wire.Error
+		if errors.As(err, &breach) {
+			err = &LocalError{Code: breach.Code, Reason: breach.Reason}
+		}
+		code, reason := wire.NoError, ""
+		var local *LocalError
+		if errors.As(err, &local) {
+			code, reason = local.Code, local.Reason
+		}
+		s.conn.CloseWithError(uint64(code), reason)
+		s.cancel(err)
+	})
 }
 
-// failed turns an error of a stream into one for the caller of a method: when
-// the session has ended, that is the reason.
+// failed turns an error of a stream, or of a wait for one, into the error for
+// the caller of a method: why the session has ended, if it has, and
+// ErrCancelled when the peer gave the stream up.
 func (s *Session) failed(err error) error {
-	if s.ctx.Err() != nil {
-		return context.Cause(s.ctx)
+	var closed *transport.CloseError
+	var end *transport.StreamError
+	switch {
+	case s.ctx.Err() != nil:
+	case errors.As(err, &closed):
+		// The connection has just ended, and this stream is the first to know.
+		s.fail(ended(err))
+	case s.conn.Context().Err() != nil:
+		s.fail(ended(context.Cause(s.conn.Context())))
+	case errors.As(err, &end):
+		return ErrCancelled
+	default:
+		return err
 	}
-	return err
+	return context.Cause(s.ctx)
 }
 
 // spawn starts a goroutine that Run waits for, unless Run is past that.

@@ -65,7 +65,7 @@ type Subscription struct {
 	in    *inbound
 	r     *requestStream
 	done  chan struct{}
-	err  error // set before done is closed
+	err   error // set before done is closed
 }
 
 // Track returns the Track that is filled.
@@ -353,10 +353,7 @@ func (in *inbound) follow(update func(*wire.RequestUpdate)) error {
 			return ErrCancelled
 		default:
 			r.cancel(wire.ResetCancelled)
-			if in.s.ctx.Err() != nil {
-				return context.Cause(in.s.ctx)
-			}
-			return ErrCancelled
+			return in.s.failed(err)
 		}
 		switch m := m.(type) {
 		case *wire.PublishDone:
@@ -574,7 +571,7 @@ func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wir
 		}
 	}
 	err = in.follow(func(u *wire.RequestUpdate) {
-		if _, err := s.admit(u.RequestID, u.Params.Tokens); err != nil {
+		if _, err := s.admit(u.Type(), u.RequestID, u.Params.Tokens); err != nil {
 			s.fail(err)
 			return
 		}
