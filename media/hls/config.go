@@ -1,0 +1,71 @@
+package hls
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/freshet-live/freshet/media/hls/playlist"
+)
+
+// The constants of every playlist. They are not configurable: Apple's player
+// stops for good when one of them changes under it.
+const (
+	partTarget     = 500 * time.Millisecond
+	targetDuration = 10 * time.Second
+	segmentMin     = 4 * time.Second
+	// minWindow is what must stay listed: three target durations
+	// (rfc8216bis, section 6.2.2).
+	minWindow = 3 * targetDuration
+	// version 9 is what EXT-X-SERVER-CONTROL, EXT-X-PART and EXT-X-SKIP need.
+	version9 = 9
+	// maxAhead is how many segments ahead of the last one a blocking request
+	// may ask for, advancePart how many parts (rfc8216bis, section 6.2.5.2:
+	// three seconds of parts).
+	maxAhead    = 2
+	advancePart = int(3 * time.Second / partTarget)
+	// maxGap is the longest hole in a timeline that is filled with gap
+	// segments; beyond it the timeline starts anew behind a discontinuity.
+	maxGap = 60 * time.Second
+)
+
+// control is the EXT-X-SERVER-CONTROL of every playlist. HOLD-BACK is three
+// target durations, CAN-SKIP-UNTIL six, the least that is allowed.
+var control = playlist.ServerControl{
+	CanBlockReload: true,
+	PartHoldBack:   3 * partTarget,
+	HoldBack:       3 * targetDuration,
+	CanSkipUntil:   6 * targetDuration,
+}
+
+// Config tunes a Muxer. The zero value works.
+type Config struct {
+	// Window is how much of the past the playlists list; 90 s by default,
+	// 30 s at least.
+	Window time.Duration
+	// MaxBytes bounds the media kept for one rendition; 64 MiB by default.
+	// Old segments leave early to keep to it, down to the 30 s that must
+	// stay; four times MaxBytes is never exceeded by more than a segment.
+	MaxBytes int64
+	// BlockTimeout is how long a request may wait for a part or a playlist;
+	// 9 s by default, a second less than hls.js waits for a first byte.
+	BlockTimeout time.Duration
+	// Logger takes what an operator should know; slog.Default() by default.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Window == 0 {
+		c.Window = 90 * time.Second
+	}
+	c.Window = max(c.Window, minWindow)
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 64 << 20
+	}
+	if c.BlockTimeout <= 0 {
+		c.BlockTimeout = 9 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}

@@ -1,0 +1,279 @@
+package hls
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/freshet-live/freshet/media/cmaf"
+)
+
+// Media types (authoring 10.4; RFC 8216, section 4).
+const (
+	typePlaylist = "application/vnd.apple.mpegurl"
+	typeVideo    = "video/mp4"
+	typeAudio    = "audio/mp4"
+	typeText     = "text/plain; charset=utf-8"
+)
+
+// How long caches may keep things.
+const (
+	// A playlist without _HLS_msn is the live edge of now; half a target
+	// duration is allowed (rfc8216bis, section 6.2.2), a second is fair.
+	cachePlaylist = "public, max-age=1"
+	// The answer to one blocking URL never turns wrong: it holds the part
+	// that was asked for.
+	cacheBlocking = "public, max-age=10"
+	cacheMedia    = "public, max-age=3600, immutable"
+	cacheNever    = "no-store"
+)
+
+// ServeHTTP serves the path relative to the broadcast.
+func (m *Muxer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "only GET and HEAD")
+		return
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	if path == "index.m3u8" {
+		m.serveMultivariant(w, r)
+		return
+	}
+	folder, name, _ := strings.Cut(path, "/")
+	rend, ok := (*m.paths.Load())[folder]
+	switch {
+	case !ok:
+		refuse(w, http.StatusNotFound, "no such rendition")
+	case name == "index.m3u8":
+		rend.servePlaylist(w, r)
+	default:
+		rend.serveMedia(w, r, name)
+	}
+}
+
+func (m *Muxer) serveMultivariant(w http.ResponseWriter, r *http.Request) {
+	text := m.multivariant.Load()
+	if text == nil {
+		refuseBusy(w, "the broadcast has not begun")
+		return
+	}
+	servePlaylist(w, r, text, cachePlaylist)
+}
+
+// reload is what a client asks of a playlist (rfc8216bis, section 6.2.5).
+type reload struct {
+	block bool
+	msn   uint64
+	part  int
+	skip  bool
+}
+
+// errReload tells that the delivery directives are malformed.
+var errReload = errors.New("malformed _HLS_ directive")
+
+// parseReload reads the delivery directives. Others are left alone.
+func parseReload(query string) (reload, error) {
+	var d reload
+	if query == "" {
+		return d, nil
+	}
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return d, errReload
+	}
+	if s := q.Get("_HLS_msn"); s != "" {
+		if d.msn, err = strconv.ParseUint(s, 10, 63); err != nil {
+			return d, errReload
+		}
+		d.block = true
+	}
+	if s := q.Get("_HLS_part"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 31)
+		if err != nil || !d.block {
+			return d, errReload // "A Client MUST use _HLS_msn with _HLS_part"
+		}
+		d.part = int(n)
+	}
+	switch q.Get("_HLS_skip") {
+	case "":
+	case "YES", "v2":
+		d.skip = true
+	default:
+		return d, errReload
+	}
+	return d, nil
+}
+
+func (rd *rendition) servePlaylist(w http.ResponseWriter, r *http.Request) {
+	d, err := parseReload(r.URL.RawQuery)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	v := rd.current.Load()
+	cache := cachePlaylist
+	if d.block {
+		cache = cacheBlocking
+		if v.full.plain != nil && v.tooFar(d.msn, d.part) {
+			refuse(w, http.StatusBadRequest, "_HLS_msn or _HLS_part is too far ahead")
+			return
+		}
+	}
+	if v.full.plain == nil || d.block && !v.has(d.msn, d.part) {
+		v = rd.wait(r, v, func(v *version) bool {
+			return v.full.plain != nil && (!d.block || v.has(d.msn, d.part))
+		})
+		if v == nil {
+			refuseBusy(w, "nothing new in time")
+			return
+		}
+	}
+	text := &v.full
+	if d.skip && v.delta.plain != nil {
+		text = &v.delta
+	}
+	if v.ended {
+		cache = cachePlaylist
+	}
+	servePlaylist(w, r, text, cache)
+}
+
+// wait returns the first version from v on that satisfies ok, or nil when
+// the client left or its time is up.
+func (rd *rendition) wait(r *http.Request, v *version, ok func(*version) bool) *version {
+	timer := time.NewTimer(rd.m.cfg.BlockTimeout)
+	defer timer.Stop()
+	for !ok(v) {
+		if v.ended {
+			return nil
+		}
+		select {
+		case <-v.next:
+			v = rd.current.Load()
+		case <-r.Context().Done():
+			return nil
+		case <-timer.C:
+			return nil
+		}
+	}
+	return v
+}
+
+func (rd *rendition) serveMedia(w http.ResponseWriter, r *http.Request, name string) {
+	v := rd.current.Load() // before the look-up: a part is stored, then announced
+	body, ok := rd.files.get(name)
+	if !ok && name == v.hint && name != "" {
+		// The hinted part: it comes when it is complete.
+		rd.wait(r, v, func(v *version) bool { return v.hint != name })
+		if body, ok = rd.files.get(name); !ok && !rd.current.Load().ended {
+			refuseBusy(w, "the part did not come in time")
+			return
+		}
+	}
+	if !ok {
+		refuse(w, http.StatusNotFound, "no such part, segment or initialization segment")
+		return
+	}
+	serveMedia(w, r, name, rd.mediaType(), body)
+}
+
+// mediaType tells pictures from sound by what the readers' side knows.
+func (rd *rendition) mediaType() string {
+	if rd.audio.Load() {
+		return typeAudio
+	}
+	return typeVideo
+}
+
+func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body cmaf.Buffer) {
+	h := w.Header()
+	h.Set("Content-Type", typ)
+	h.Set("Cache-Control", cacheMedia)
+	h.Set("ETag", `"`+name+`"`) // names are never reused
+	if r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "" {
+		http.ServeContent(w, r, "", time.Time{}, body.Reader())
+		return
+	}
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", strconv.FormatInt(body.Len(), 10))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = body.Reader().WriteTo(w) // the client left; there is nobody to tell
+	}
+}
+
+func servePlaylist(w http.ResponseWriter, r *http.Request, text *rendered, cache string) {
+	h := w.Header()
+	h.Set("Content-Type", typePlaylist)
+	h.Set("Cache-Control", cache)
+	h.Add("Vary", "Accept-Encoding")
+	body, etag := text.plain, `"`+text.etag+`"`
+	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		body, etag = text.gzip, `"`+text.etag+`-gzip"`
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("ETag", etag)
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		h.Del("Content-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// matches evaluates If-None-Match (RFC 9110, section 13.1.2).
+func matches(header, etag string) bool {
+	for s := range strings.SplitSeq(header, ",") {
+		s = strings.TrimSpace(s)
+		if s == "*" || strings.TrimPrefix(s, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// acceptsGzip evaluates Accept-Encoding (RFC 9110, section 12.5.3).
+func acceptsGzip(header string) bool {
+	any := false
+	for s := range strings.SplitSeq(header, ",") {
+		coding, params, _ := strings.Cut(s, ";")
+		name, weight, ok := strings.Cut(strings.TrimSpace(params), "=")
+		refused := false
+		if ok && strings.EqualFold(strings.TrimSpace(name), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+			refused = err != nil || q == 0
+		}
+		switch coding = strings.TrimSpace(coding); {
+		case strings.EqualFold(coding, "gzip") || strings.EqualFold(coding, "x-gzip"):
+			return !refused
+		case coding == "*":
+			any = !refused
+		}
+	}
+	return any
+}
+
+// refuse answers with an error that no cache keeps.
+func refuse(w http.ResponseWriter, code int, reason string) {
+	h := w.Header()
+	h.Set("Content-Type", typeText)
+	h.Set("Cache-Control", cacheNever)
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, reason)
+}
+
+// refuseBusy asks the client to come again.
+func refuseBusy(w http.ResponseWriter, reason string) {
+	w.Header().Set("Retry-After", "1")
+	refuse(w, http.StatusServiceUnavailable, reason)
+}

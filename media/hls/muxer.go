@@ -1,0 +1,193 @@
+package hls
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshet-live/freshet/media"
+)
+
+// MaxTracks bounds the renditions of one Muxer over its life.
+const MaxTracks = 32
+
+// Muxer makes the playlists, parts and segments of one broadcast, through
+// restarts of its publisher, and serves them.
+//
+// Start, WriteFrame, Stop and Close may be called from several goroutines.
+// ServeHTTP takes paths relative to the broadcast: index.m3u8,
+// video0/index.m3u8 and what they name.
+type Muxer struct {
+	cfg      Config
+	epoch    string // part of every media name: names are never reused
+	firstMSN uint64
+
+	ready chan struct{} // closed when the multivariant playlist exists
+	done  chan struct{} // closed by Close
+
+	multivariant atomic.Pointer[rendered]
+	paths        atomic.Pointer[map[string]*rendition]
+
+	mu         sync.Mutex // guards what follows and all of rendition but its readers' fields
+	renditions []*rendition
+	disc       uint64 // discontinuities so far, the same for all renditions
+	closed     bool
+	observe    func(*rendition, *version) // sees every version; for tests
+}
+
+// Track names a track of a broadcast and tells its format as far as known.
+type Track struct {
+	Name   string
+	Format media.Format
+}
+
+// NewMuxer returns a Muxer without tracks. It starts no goroutine.
+func NewMuxer(cfg Config) *Muxer {
+	now := time.Now()
+	m := &Muxer{
+		cfg:   cfg.withDefaults(),
+		epoch: strconv.FormatInt(now.UnixMilli(), 36),
+		// A segment lasts segmentMin at least, so a sequence that starts
+		// with the time never falls behind one that started earlier: a
+		// player survives the restart of its edge.
+		firstMSN: uint64(max(0, now.Unix())) / uint64(segmentMin/time.Second),
+		ready:    make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	m.paths.Store(&map[string]*rendition{})
+	return m
+}
+
+// Offered tells whether HLS carries tracks of codec c. VP8 has no place in
+// fMP4.
+func Offered(c media.Codec) bool { return c.Kind() != 0 && c != media.VP8 }
+
+// Start begins a broadcast with the given tracks, or changes the set of
+// tracks of the present one. Tracks that HLS cannot carry are left out.
+// A track of a known name continues its rendition.
+func (m *Muxer) Start(tracks []Track) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.renditions {
+		r.active = false
+	}
+	for _, t := range tracks {
+		if !Offered(t.Format.Codec) {
+			continue
+		}
+		r := m.renditionLocked(t.Name)
+		if r == nil {
+			if len(m.renditions) == MaxTracks {
+				m.cfg.Logger.Warn("hls: too many tracks", "track", t.Name)
+				continue
+			}
+			r = m.addLocked(t.Name)
+		}
+		r.active = true
+		f := t.Format
+		if r.format == nil && r.init == nil {
+			// What the catalog knows may already do; the first frame has the
+			// last word.
+			_, _ = r.setFormat(&f)
+		}
+	}
+	m.renderMultivariant()
+}
+
+func (m *Muxer) renditionLocked(track string) *rendition {
+	for _, r := range m.renditions {
+		if r.track == track {
+			return r
+		}
+	}
+	return nil
+}
+
+// addLocked makes a rendition for a new track.
+func (m *Muxer) addLocked(track string) *rendition {
+	path := track
+	if path == "" || len(path) > 64 || strings.Trim(strings.ToLower(path), "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+		path = "track" + strconv.Itoa(len(m.renditions)) // foreign names may not fit a URI
+	}
+	old := *m.paths.Load()
+	if _, taken := old[path]; taken {
+		path = "track" + strconv.Itoa(len(m.renditions)) + "-" + m.epoch
+	}
+	r := newRendition(m, track, path)
+	for _, o := range m.renditions {
+		r.nextMSN = max(r.nextMSN, o.nextMSN)
+	}
+	m.renditions = append(m.renditions, r)
+	paths := make(map[string]*rendition, len(old)+1)
+	for p, o := range old {
+		paths[p] = o
+	}
+	paths[path] = r
+	m.paths.Store(&paths)
+	return r
+}
+
+// WriteFrame takes the next frame of a track. lost tells that frames are
+// missing before it. The error tells that the frame's format cannot be
+// carried, or that the track is unknown or the Muxer closed.
+func (m *Muxer) WriteFrame(track string, f media.Frame, lost bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.renditionLocked(track)
+	if r == nil || m.closed {
+		return fmt.Errorf("hls: no track %q", track)
+	}
+	broken, err := r.write(f, lost)
+	if broken {
+		m.renderMultivariant()
+	}
+	return err
+}
+
+// Stop ends the present broadcast: what is open is completed and waits for a
+// publisher that comes back, which makes a discontinuity.
+func (m *Muxer) Stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	broken := false
+	for _, r := range m.renditions {
+		r.finish()
+		broken = broken || !r.empty() && r.disc == m.disc
+	}
+	if broken {
+		m.disc++
+	}
+}
+
+// Close ends the playlists with EXT-X-ENDLIST and lets all who wait go.
+func (m *Muxer) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	m.closed = true
+	for _, r := range m.renditions {
+		r.finish()
+		r.ended = true
+		r.publish()
+	}
+	close(m.done)
+}
+
+// breakAll makes the other renditions follow the discontinuity at r.
+func (m *Muxer) breakAll(r *rendition) {
+	if r.disc == m.disc && !r.empty() {
+		m.disc++
+	}
+}
+
+// Ready is closed when every track has its first part, or the first ones
+// have waited three seconds for the rest.
+func (m *Muxer) Ready() <-chan struct{} { return m.ready }
+
+// Done is closed by Close.
+func (m *Muxer) Done() <-chan struct{} { return m.done }

@@ -1,0 +1,437 @@
+package hls
+
+import (
+	"bytes"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/cmaf"
+	"github.com/freshet-live/freshet/media/hls/playlist"
+)
+
+// rendition is one track as HLS: the writer's state, which Muxer.mu guards,
+// and what requests read without it (files, current, audio).
+type rendition struct {
+	m     *Muxer
+	track string // name in the catalog
+	path  string // folder of its URIs
+
+	files   files
+	current atomic.Pointer[version]
+	audio   atomic.Bool
+
+	// The rest is guarded by m.mu.
+	active bool // the present broadcast has the track
+	format *media.Format
+	init   *initSegment
+	seg    *segmenter
+	clock  cmaf.Clock
+	order  cmaf.Reorder
+	timed  bool  // clock and order belong to the present timeline
+	last   int64 // highest presentation time of the timeline, in ticks
+	offset int64 // presentation minus decode time at the last key frame
+
+	nextMSN  uint64
+	nextPart uint64
+	listed   []*segment // closed, in the playlist
+	retired  []*segment // no longer listed, still served
+	open     *segment
+	disc     uint64  // discontinuities before the next segment
+	firstDis uint64  // EXT-X-DISCONTINUITY-SEQUENCE
+	duration int64   // of listed, in nanoseconds
+	bytes    int64   // of listed and retired
+	peak     float64 // highest bit rate of a segment, bit/s
+	rate     float64 // frames per second of the last segment
+	ended    bool
+}
+
+type initSegment struct {
+	uri  string
+	data []byte
+}
+
+// segment is a media segment. Its entry is what the playlist says of it.
+type segment struct {
+	entry   playlist.Segment
+	size    int64
+	bodies  []cmaf.Buffer
+	uris    []string // files that go when the segment goes
+	frames  int
+	hasData bool
+}
+
+// version is an immutable state of a rendition's playlist.
+type version struct {
+	msn   uint64 // of the last segment listed
+	parts int    // of that segment
+	hint  string // URI of the part to come
+	full  rendered
+	delta rendered // empty text: nothing to skip
+	ended bool
+	next  chan struct{} // closed when a newer version is current
+}
+
+// has tells whether the version contains part of segment msn (rfc8216bis,
+// section 6.2.5.2). A part beyond the last of a closed segment counts as the
+// first of the next one.
+func (v *version) has(msn uint64, part int) bool {
+	return v.ended || v.msn > msn || v.msn == msn && part < v.parts
+}
+
+// tooFar tells whether the request is one that no well-behaved client makes.
+func (v *version) tooFar(msn uint64, part int) bool {
+	return !v.ended && (msn > v.msn+maxAhead || msn == v.msn && part >= v.parts+advancePart)
+}
+
+func newRendition(m *Muxer, track, path string) *rendition {
+	r := &rendition{m: m, track: track, path: path, nextMSN: m.firstMSN, disc: m.disc, firstDis: m.disc}
+	r.files.m = make(map[string]cmaf.Buffer)
+	r.current.Store(&version{next: make(chan struct{})})
+	return r
+}
+
+// setFormat brings a new format into force. It returns whether the timeline
+// had to be broken for it.
+func (r *rendition) setFormat(f *media.Format) (broken bool, err error) {
+	data, err := cmaf.Init(f)
+	if err != nil {
+		return false, err
+	}
+	if r.init != nil && bytes.Equal(data, r.init.data) {
+		r.format = f
+		return false, nil
+	}
+	if r.seg != nil {
+		broken = true
+		r.finish()
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(data) // a hash does not fail
+	r.init = &initSegment{uri: "init-" + strconv.FormatUint(h.Sum64(), 36) + ".mp4", data: data}
+	r.files.add(r.init.uri, cmaf.NewBuffer(data))
+	r.format = f
+	r.audio.Store(f.Kind() == media.Audio)
+	r.seg = newSegmenter(r, f)
+	return broken, nil
+}
+
+// write takes one frame. lost tells that frames are missing before it. The
+// returned flag tells that the timeline broke here: the other renditions
+// have to follow.
+func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
+	if f.Format != nil && f.Format != r.format {
+		if broken, err = r.setFormat(f.Format); err != nil {
+			return false, err
+		}
+		if broken {
+			r.m.breakAll(r)
+		}
+	}
+	key := f.Key || r.format != nil && r.format.Kind() == media.Audio
+	if r.seg == nil || len(f.Data) == 0 || !r.timed && !key {
+		return broken, nil // nothing can be shown before the first key frame
+	}
+	nominal := cmaf.FrameDuration(r.format, f.Data)
+	if nominal <= 0 {
+		nominal = r.seg.scale / 30
+		if r.rate > 0 {
+			nominal = int64(float64(r.seg.scale) / r.rate)
+		}
+	}
+	if r.timed {
+		if b := r.checkTimeline(f, key, lost, nominal); b {
+			broken = true
+			r.m.breakAll(r)
+			if !key {
+				return broken, nil
+			}
+		}
+	}
+	if !r.timed {
+		r.clock = cmaf.NewClock(uint32(r.seg.scale), f.PTS)
+		r.order = cmaf.NewReorder(r.format)
+		r.timed = true
+		r.last = r.clock.Ticks(f.PTS)
+	}
+	pts := r.clock.Ticks(f.PTS)
+	var dts int64
+	if r.seg.audio {
+		// Audio frames follow each other without gaps, whatever their
+		// timestamps were rounded to; half a frame is a real difference.
+		dts = pts
+		if r.seg.have {
+			if due := r.seg.end(); pts-due < nominal/2 && due-pts < nominal/2 {
+				dts = due
+			}
+			dts = max(dts, r.seg.at+1)
+		}
+		pts = dts // sound is presented as it is decoded
+	} else {
+		dts = r.order.Next(pts)
+	}
+	r.last = max(r.last, pts)
+	if r.seg.have {
+		dts = max(dts, r.seg.at+1)
+	}
+	if key {
+		r.offset = pts - dts
+	}
+	cut := r.disc < r.m.disc
+	r.seg.next(cmaf.Sample{Data: f.Data, Offset: int32(pts - dts), Sync: key}, dts, nominal, cut)
+	return broken, nil
+}
+
+// checkTimeline deals with a frame that does not follow on the one before
+// it. It returns whether the timeline had to be broken.
+func (r *rendition) checkTimeline(f media.Frame, key, lost bool, nominal int64) bool {
+	pts := r.clock.Ticks(f.PTS)
+	jump := pts - r.last
+	second := r.seg.scale
+	switch {
+	case jump < -2*second:
+		// Reordering spans fractions of a second: this is another timeline.
+	case jump > int64(maxGap/time.Second)*second:
+	case !key:
+		return false
+	case jump > nominal+r.seg.partTarget && (lost || r.seg.audio || jump > r.seg.segmentMax):
+		order := cmaf.NewReorder(r.format)
+		start := pts
+		if !r.seg.audio {
+			start = order.Next(pts)
+			order = cmaf.NewReorder(r.format)
+		}
+		if start <= r.seg.end() {
+			return false
+		}
+		r.seg.hole(start)
+		r.order = order
+		return false
+	default:
+		return false
+	}
+	r.finish()
+	return true
+}
+
+// finish ends the present timeline: what comes next starts with a key frame.
+func (r *rendition) finish() {
+	if r.seg != nil {
+		r.seg.finish()
+	}
+	r.timed = false
+}
+
+// addPart implements segmentSink.
+func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
+	if r.open == nil {
+		r.openSegment(at)
+	}
+	s := r.open
+	part := playlist.Part{Duration: r.seconds(dur), URI: "gap.m4s", Gap: true}
+	if samples != nil {
+		c := cmaf.Chunk{
+			Sequence: uint32(r.nextPart), DecodeTime: uint64(max(at, 0)), Samples: samples,
+			Segment: !s.hasData, Reference: r.clock.Time(at + int64(samples[0].Offset)),
+		}
+		if body, err := c.Buffer(); err == nil {
+			part.URI, part.Gap = r.partURI(r.nextPart), false
+			r.nextPart++
+			part.Independent = slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync })
+			r.files.add(part.URI, body)
+			s.bodies = append(s.bodies, body)
+			s.uris = append(s.uris, part.URI)
+			s.size += body.Len()
+			s.hasData = true
+			s.frames += len(samples)
+		} else {
+			r.m.cfg.Logger.Warn("hls: part given up", "track", r.track, "error", err)
+		}
+	}
+	s.entry.Parts = append(s.entry.Parts, part)
+	s.entry.Duration += part.Duration
+	r.publish()
+	if len(r.listed) == 0 {
+		r.m.renderMultivariant() // it may have waited for this track
+	}
+}
+
+// openSegment begins a segment at the given decode time.
+func (r *rendition) openSegment(at int64) {
+	r.open = &segment{entry: playlist.Segment{
+		Map:  r.init.uri,
+		Time: r.clock.Time(at + r.offset).Wall().UTC().Truncate(time.Millisecond),
+	}}
+	if r.disc < r.m.disc {
+		if r.empty() {
+			r.firstDis = r.m.disc // nothing of before was ever listed
+		} else {
+			r.open.entry.Discontinuity = true
+		}
+		r.disc = r.m.disc
+	}
+}
+
+// empty tells whether no segment was ever begun.
+func (r *rendition) empty() bool {
+	return r.open == nil && len(r.listed) == 0 && len(r.retired) == 0
+}
+
+// closeSegment implements segmentSink.
+func (r *rendition) closeSegment() {
+	s := r.open
+	if s == nil {
+		return
+	}
+	r.open = nil
+	s.entry.Gap = !s.hasData
+	s.entry.URI = "gap.m4s"
+	if s.hasData {
+		s.entry.URI = r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
+		r.files.add(s.entry.URI, cmaf.Join(s.bodies...))
+		s.uris = append(s.uris, s.entry.URI)
+	}
+	s.bodies = nil
+	r.nextMSN++
+	r.listed = append(r.listed, s)
+	r.duration += int64(s.entry.Duration)
+	r.bytes += s.size
+	if d := s.entry.Duration.Seconds(); d >= 1 {
+		r.peak = max(r.peak, float64(s.size*8)/d)
+		r.rate = float64(s.frames) / d
+	}
+	r.trim()
+	r.publish()
+	r.m.renderMultivariant()
+}
+
+// partURI names the n-th part with media. The names do not tell the segment,
+// so that the next one is known whether or not a segment ends before it.
+func (r *rendition) partURI(n uint64) string {
+	return r.m.epoch + "-p" + strconv.FormatUint(n, 10) + ".m4s"
+}
+
+func (r *rendition) seconds(ticks int64) time.Duration {
+	return time.Duration(ticks * int64(time.Second) / r.seg.scale)
+}
+
+// trim lets old segments leave the playlist, and later the memory.
+func (r *rendition) trim() {
+	cfg := &r.m.cfg
+	for len(r.listed) > 1 {
+		first := r.listed[0]
+		left := time.Duration(r.duration) - first.entry.Duration
+		switch {
+		case left >= cfg.Window:
+		case r.bytes > cfg.MaxBytes && left >= minWindow:
+		case r.bytes > 4*cfg.MaxBytes:
+		default:
+			r.forget()
+			return
+		}
+		if first.entry.Discontinuity {
+			r.firstDis++
+		}
+		r.duration = int64(left)
+		r.listed = slices.Delete(r.listed, 0, 1)
+		r.retired = append(r.retired, first)
+		r.forget()
+	}
+}
+
+// forget drops segments that left the playlist longer than a client may
+// still want them (three target durations), or that memory does not allow.
+func (r *rendition) forget() {
+	var kept time.Duration
+	for i := len(r.retired) - 1; i >= 0; i-- {
+		kept += r.retired[i].entry.Duration
+		if kept <= minWindow && r.bytes <= r.m.cfg.MaxBytes {
+			continue
+		}
+		for _, s := range r.retired[:i+1] {
+			r.files.remove(s.uris...)
+			r.bytes -= s.size
+		}
+		r.retired = slices.Delete(r.retired, 0, i+1)
+		return
+	}
+}
+
+// last returns what a rendition report says of r.
+func (r *rendition) report() (playlist.Report, bool) {
+	rep := playlist.Report{URI: "../" + r.path + "/index.m3u8"}
+	switch {
+	case r.open != nil:
+		rep.MSN, rep.Part = r.nextMSN, len(r.open.entry.Parts)-1
+	case len(r.listed) > 0:
+		rep.MSN, rep.Part = r.nextMSN-1, len(r.listed[len(r.listed)-1].entry.Parts)-1
+	default:
+		return rep, false
+	}
+	return rep, true
+}
+
+// publish renders the playlists as they are now and makes them current.
+func (r *rendition) publish() {
+	m := playlist.Media{
+		Version: version9, IndependentSegments: true,
+		TargetDuration: targetDuration, PartTarget: partTarget, Control: control,
+		MediaSequence:   r.nextMSN - uint64(len(r.listed)),
+		Discontinuities: r.firstDis, HasDiscontinuities: true,
+		Segments: make([]playlist.Segment, 0, len(r.listed)+1),
+		EndList:  r.ended,
+	}
+	for _, s := range r.listed {
+		m.Segments = append(m.Segments, s.entry)
+	}
+	total := time.Duration(r.duration)
+	if r.open != nil {
+		m.Segments = append(m.Segments, r.open.entry)
+		total += r.open.entry.Duration
+	}
+	if !r.ended {
+		m.Hint = r.partURI(r.nextPart)
+	}
+	for _, o := range r.m.renditions {
+		if o == r || !o.active {
+			continue
+		}
+		if rep, ok := o.report(); ok {
+			m.Reports = append(m.Reports, rep)
+		}
+	}
+	// Parts stay listed until they are three target durations from the end
+	// (rfc8216bis, section 6.2.2), segments can be skipped from six on.
+	skip, fromEnd := 0, total
+	for i := range m.Segments {
+		s := &m.Segments[i]
+		fromEnd -= s.Duration
+		if fromEnd >= 3*targetDuration {
+			s.Parts = nil
+		}
+		if fromEnd >= control.CanSkipUntil && !s.Open() {
+			skip = i + 1
+		}
+		if s.Open() {
+			s.Duration = 0
+		}
+	}
+	v := &version{hint: m.Hint, ended: r.ended, next: make(chan struct{})}
+	v.msn, _, _ = m.Last()
+	if n := len(m.Segments); n > 0 {
+		v.parts = len(m.Segments[n-1].Parts)
+	}
+	v.full = render(m.Append(nil))
+	if skip > 0 {
+		m.Skipped, m.Segments = skip, m.Segments[skip:]
+		v.delta = render(m.Append(nil))
+	}
+	old := r.current.Swap(v)
+	close(old.next)
+	if r.m.observe != nil {
+		r.m.observe(r, v)
+	}
+}
