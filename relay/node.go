@@ -12,6 +12,7 @@ import (
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/session"
 	"github.com/freshet-live/freshet/moq/token"
+	"github.com/freshet-live/freshet/moq/transport"
 	"github.com/freshet-live/freshet/moq/wire"
 )
 
@@ -72,6 +73,8 @@ type Node struct {
 	cfg        Config
 	log        *slog.Logger
 	namespaces *namespaceTable
+	// dial connects to an upstream; tests put a connection in memory here.
+	dial func(ctx context.Context, rawURL string, cfg transport.DialConfig) (transport.Conn, error)
 
 	mu        sync.Mutex
 	ctx       context.Context // of Run; nil before
@@ -94,9 +97,9 @@ func New(cfg Config) *Node {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Node{
 		cfg: cfg, log: cfg.Logger,
-		namespaces: newNamespaceTable(),
-		pulls:      make(map[string]*pull),
-		published:  make(map[string]*moq.Track),
+		namespaces: newNamespaceTable(), dial: transport.Dial,
+		pulls:     make(map[string]*pull),
+		published: make(map[string]*moq.Track),
 	}
 }
 

@@ -71,7 +71,7 @@ func withoutQuery(raw string) string {
 // runUpstream runs one session to an upstream. It owns the session's
 // goroutine and those that tell each side what the other publishes.
 func (n *Node) runUpstream(ctx context.Context, u Upstream) error {
-	conn, err := transport.Dial(ctx, u.URL, transport.DialConfig{
+	conn, err := n.dial(ctx, u.URL, transport.DialConfig{
 		Trust: u.Trust, Protocols: u.Protocols, IdleTimeout: upstreamIdle, KeepAlive: upstreamKeepAlive,
 	})
 	if err != nil {
