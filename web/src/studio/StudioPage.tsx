@@ -15,10 +15,10 @@ import type {
 import { loadPreferences, loadStreamKey, savePreferences, saveStreamKey } from './studio_store.ts';
 import './studio.css';
 
-const SOURCES: readonly { kind: SourceKind; name: string; hint: string }[] = [
-  { kind: 'camera', name: 'Camera', hint: 'with the microphone' },
-  { kind: 'screen', name: 'Screen', hint: 'with its sound' },
-  { kind: 'pattern', name: 'Test pattern', hint: 'clock and tone' },
+const SOURCES: readonly { kind: SourceKind; name: string }[] = [
+  { kind: 'camera', name: 'Camera and microphone' },
+  { kind: 'screen', name: 'Screen and its sound' },
+  { kind: 'pattern', name: 'Test pattern' },
 ];
 
 const CODECS: readonly { value: CodecChoice; name: string }[] = [
@@ -37,7 +37,7 @@ const LEAVE_WARNING = 'You are live. Leaving this page ends the broadcast.';
 export default function StudioPage(): JSX.Element {
   const params = useParams<{ room: string }>();
   const saved = loadPreferences();
-  const [source, setSource] = createSignal<SourceKind>(saved.source);
+  const [source, setSource] = createSignal<SourceKind>(canCapture() ? saved.source : 'pattern');
   const [codec, setCodec] = createSignal<CodecChoice>(saved.codec);
   const [height, setHeight] = createSignal(saved.height);
   const [framerate, setFramerate] = createSignal(saved.framerate);
@@ -226,28 +226,29 @@ export default function StudioPage(): JSX.Element {
           />
         </label>
 
-        <fieldset class="studio-sources" disabled={running()}>
-          <legend>Source</legend>
-          <For each={SOURCES}>
-            {(option) => (
-              <label class="studio-source" classList={{ 'is-off': option.kind !== 'pattern' && !canCapture() }}>
-                <input
-                  type="radio"
-                  name="source"
+        <label class="studio-field">
+          <span>Source</span>
+          <select
+            name="source"
+            disabled={running()}
+            onChange={(event) => setSource(event.currentTarget.value as SourceKind)}
+          >
+            <For each={SOURCES}>
+              {(option) => (
+                <option
                   value={option.kind}
-                  checked={source() === option.kind}
+                  selected={source() === option.kind}
                   disabled={option.kind !== 'pattern' && !canCapture()}
-                  onChange={() => setSource(option.kind)}
-                />
-                <span>{option.name}</span>
-                <small>{option.hint}</small>
-              </label>
-            )}
-          </For>
-          <Show when={!missing && !canCapture()}>
-            <p class="studio-hint">This browser cannot hand its camera to an encoder. Use Chrome or Edge, or OBS.</p>
-          </Show>
-        </fieldset>
+                >
+                  {option.name}
+                </option>
+              )}
+            </For>
+          </select>
+        </label>
+        <Show when={!missing && !canCapture()}>
+          <p class="studio-hint">This browser cannot hand its camera to an encoder. Use Chrome or Edge, or OBS.</p>
+        </Show>
 
         <fieldset class="studio-settings" disabled={running()}>
           <legend>Picture</legend>

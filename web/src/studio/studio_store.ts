@@ -16,7 +16,8 @@ export interface StudioPreferences {
 export const DEFAULTS: StudioPreferences = {
   source: 'camera',
   codec: 'auto',
-  height: 720,
+  // Without a hardware encoder, and with two cores or fewer, 720 lines leave no time for anything else.
+  height: (globalThis.navigator?.hardwareConcurrency ?? 4) > 2 ? 720 : 360,
   framerate: 30,
   kilobits: 2500,
 };

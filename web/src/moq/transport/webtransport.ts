@@ -89,13 +89,36 @@ class BrowserTransport implements Transport {
   }
 
   streamError(code: number): Error {
-    return new WebTransportError('stream given up', { streamErrorCode: code });
+    return makeStreamError(code);
   }
 
   streamCode(error: unknown): number | undefined {
     return error instanceof WebTransportError ? (error.streamErrorCode ?? undefined) : undefined;
   }
 }
+
+/**
+ * WebTransportError took one dictionary before it took a message and options; Chromium 156 still does. Each form is a
+ * TypeError or loses the code in the other.
+ */
+const makeStreamError: (code: number) => WebTransportError = (() => {
+  const current = (code: number): WebTransportError => new WebTransportError('stream given up', { streamErrorCode: code });
+  const older = (code: number): WebTransportError => {
+    const Older = WebTransportError as unknown as new (init: object) => WebTransportError;
+    return new Older({ message: 'stream given up', streamErrorCode: code });
+  };
+  let form: typeof current | undefined;
+  return (code) => {
+    if (!form) {
+      try {
+        form = current(code).streamErrorCode === code ? current : older;
+      } catch {
+        form = older;
+      }
+    }
+    return form(code);
+  };
+})();
 
 /** Adds the draft to the URL for Firefox 153, which offers no subprotocols; a server that gets an offer ignores it. */
 function namingDraft(url: string): string {
