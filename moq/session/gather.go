@@ -42,6 +42,9 @@ func (g *gatherer) put(b []byte, more bool) error {
 	if err := g.flush(); err != nil || len(b) == 0 {
 		return err
 	}
+	if more && len(b) < batchSize/4 {
+		return g.put(b, more) // the end of a small Object begins the next batch
+	}
 	_, err := g.w.Write(b)
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/moqtest"
@@ -216,5 +215,3 @@ func wantEnd(t *testing.T, r *moq.SubgroupReader, want error) {
 		t.Fatalf("got object %v, error %v, want %v", o, err, want)
 	}
 }
-
-func short(d time.Duration) Limits { return Limits{PendingTimeout: d} }
