@@ -4,6 +4,7 @@ import { canPlayInHls, HlsEngine, hlsSupport } from './hls_engine.ts';
 import type { PlaybackStats, WatchStatus } from './messages.ts';
 import { canPlayMoq, MoqEngine, startMoqWorker } from './moq_engine.ts';
 import { fetchConfig } from './room_api.ts';
+import { codecName } from '../ui/format.ts';
 import { loadPreferences, savePreferences } from './preferences.ts';
 import { Sound, type SoundMeasure } from './sound.ts';
 
@@ -240,32 +241,5 @@ export class Player {
 
   private changed(): void {
     if (!this.closed) this.options.onChange(this.view);
-  }
-}
-
-/** A codec string as people say it. */
-export function codecName(codec: string): string {
-  const family = codec.split('.')[0]?.toLowerCase() ?? '';
-  switch (family) {
-    case 'avc1':
-    case 'avc3':
-      return 'H.264';
-    case 'hvc1':
-    case 'hev1':
-      return 'H.265';
-    case 'av01':
-      return 'AV1';
-    case 'vp09':
-    case 'vp9':
-      return 'VP9';
-    case 'vp08':
-    case 'vp8':
-      return 'VP8';
-    case 'opus':
-      return 'Opus';
-    case 'mp4a':
-      return 'AAC';
-    default:
-      return codec;
   }
 }
