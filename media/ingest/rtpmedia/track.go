@@ -241,8 +241,8 @@ func (t *Track) KeyFrameLoop(ctx context.Context, period time.Duration, request 
 	if t.Codec().Kind() != media.Video {
 		return nil
 	}
-	ticker := time.NewTicker(period)
-	defer ticker.Stop()
+	timer := time.NewTimer(period)
+	defer timer.Stop()
 
 	var demand <-chan struct{}
 	added := t.added
@@ -251,14 +251,15 @@ func (t *Track) KeyFrameLoop(ctx context.Context, period time.Duration, request 
 			if err := request(); err != nil {
 				return err
 			}
-			// Demands made from here on are about a later key frame.
-			ticker.Reset(period)
+			timer.Reset(period)
 			select {
-			case <-ticker.C:
+			case <-timer.C:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			want = false
+			if want = t.LacksKey(); want {
+				continue // it went unanswered
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -269,8 +270,6 @@ func (t *Track) KeyFrameLoop(ctx context.Context, period time.Duration, request 
 			want = t.LacksKey()
 		case <-demand:
 			want = true
-		case <-ticker.C:
-			want = t.LacksKey()
 		}
 	}
 }
