@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ func serve(t *testing.T, change func(*Config)) *bench {
 		Admission: ingesttest.Key(streamKey),
 		Opener:    ingesttest.Registry(b.made),
 		Drops:     &b.drops,
+		Logger:    slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)

@@ -85,8 +85,9 @@ type Server struct {
 	cfg Config
 	log *slog.Logger
 
-	udp net.PacketConn
-	tcp *boundedListener
+	udp   net.PacketConn
+	tcp   *boundedListener
+	ready chan struct{} // closed when Run takes sessions
 
 	mu       sync.Mutex
 	api      *webrtc.API // nil unless running
@@ -117,6 +118,7 @@ func Listen(cfg Config) (*Server, error) {
 		cfg:      cfg,
 		log:      cfg.Logger.With("protocol", ingest.WHIP),
 		udp:      udp,
+		ready:    make(chan struct{}),
 		tcp:      newBoundedListener(tcp, maxTCPPerSession*cfg.MaxSessions),
 		sessions: make(map[string]*session),
 	}, nil
@@ -151,6 +153,9 @@ func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
 // Addr is the address of the media ports.
 func (s *Server) Addr() net.Addr { return s.udp.LocalAddr() }
 
+// Ready is closed when Run has begun to take sessions.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
 // Close releases the ports of a server that never ran.
 func (s *Server) Close() {
 	s.udp.Close()
@@ -180,6 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.api = api
 	s.mu.Unlock()
+	close(s.ready)
 
 	<-ctx.Done()
 	s.mu.Lock()
@@ -234,6 +240,7 @@ func (s *Server) add(session *session) {
 		s.mu.Lock()
 		delete(s.sessions, session.id)
 		s.mu.Unlock()
+		close(session.closed)
 	}()
 }
 

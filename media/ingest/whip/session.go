@@ -38,6 +38,7 @@ type session struct {
 	cancel    context.CancelCauseFunc
 	connected chan struct{} // closed once media can flow
 	onConnect sync.Once
+	closed    chan struct{} // closed when the server has forgotten the session
 
 	// tracks counts the goroutines that receive. mu orders its Add before
 	// the Wait of run: pion announces tracks from goroutines of its own.
@@ -73,6 +74,7 @@ func newSession(ctx context.Context, s *Server, api *webrtc.API, body []byte, lo
 		pc:        pc,
 		clock:     rtpmedia.NewClock(),
 		connected: make(chan struct{}),
+		closed:    make(chan struct{}),
 	}
 	n.log = log.With("session", n.id[:6])
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())

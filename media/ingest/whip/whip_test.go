@@ -2,6 +2,7 @@ package whip
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,6 +34,7 @@ func serve(t *testing.T, change func(*Config)) *bench {
 		Admission: ingesttest.Key(streamKey),
 		Opener:    ingesttest.Registry(b.made),
 		Drops:     &b.drops,
+		Logger:    slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)
@@ -46,16 +48,7 @@ func serve(t *testing.T, change func(*Config)) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	// Run takes sessions a moment after it is called.
-	for s.session(""); ; {
-		s.mu.Lock()
-		ready := s.api != nil
-		s.mu.Unlock()
-		if ready {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	<-s.Ready()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
