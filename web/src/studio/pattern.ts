@@ -51,20 +51,21 @@ function drawHand(context: Context, width: number, height: number, seconds: numb
 }
 
 function drawClock(context: Context, width: number, height: number, nowMs: number, label: string): void {
-  const size = height * 0.13;
+  const size = height * 0.12;
   const x = width * 0.06;
   const y = height * 0.48;
+  const panel = width * 0.54;
   context.fillStyle = '#10141a';
-  context.fillRect(x - size * 0.3, y - size * 0.2, width * 0.5, size * 2.3);
+  context.fillRect(x - size * 0.3, y - size * 0.2, panel, size * 2.3);
   context.fillStyle = '#ffffff';
   context.textBaseline = 'top';
   context.font = `600 ${Math.round(size)}px ui-monospace, monospace`;
-  context.fillText(new Date(nowMs).toISOString().slice(11, 23), x, y);
+  context.fillText(new Date(nowMs).toISOString().slice(11, 23), x, y, panel - size * 0.6);
   context.font = `${Math.round(size * 0.5)}px system-ui, sans-serif`;
-  context.fillText(label, x, y + size * 1.3, width * 0.45);
+  context.fillText(label, x, y + size * 1.3, panel - size * 0.6);
   if (nowMs % 1000 < FLASH_MS) {
     context.fillStyle = '#ffffff';
-    context.fillRect(x - size * 0.3, y + size * 2.3, width * 0.5, size * 0.4);
+    context.fillRect(x - size * 0.3, y + size * 2.3, panel, size * 0.4);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { MoqObject } from '../model.ts';
 import { ObjectStatus } from '../model.ts';
-import { MessageType, ResetCode } from '../wire/codes.ts';
+import { MessageType, RequestCode, ResetCode } from '../wire/codes.ts';
 import { FetchCursor } from '../wire/fetch.ts';
 import { FetchType } from '../wire/message.ts';
 import { violation } from '../wire/varint.ts';
@@ -18,24 +18,27 @@ export interface FetchRegistry {
 }
 
 export interface RunningFetch {
+  /** Begins to read. `take` gets the Objects in order and may hold the stream back. */
+  readonly read: (take: (object: MoqObject) => Promise<void>) => void;
   /** Resolves to undefined when every Object came, else to a stream reset code. Never rejects. */
   readonly done: Promise<number | undefined>;
+  /** Whether the publisher did not know the subscription: the FETCH overtook the SUBSCRIBE, and can be sent again. */
+  readonly overtook: () => boolean;
   /** Gives the FETCH up. Idempotent. */
   readonly cancel: () => void;
 }
 
 /**
  * Starts a relative joining FETCH (section 10.12.2) for the subscription's current Group, from its first Object to the
- * one before those that the subscription brings. `take` gets the Objects in order and may hold the stream back.
+ * one before those that the subscription brings. It may be sent before the subscription is accepted: the publisher
+ * "buffers the pending Joining Fetch until either the Subscription is established or the request times out".
  */
-export function joiningFetch(
-  host: Host & FetchRegistry,
-  subscribeId: number,
-  take: (object: MoqObject) => Promise<void>,
-): RunningFetch {
+export function joiningFetch(host: Host & FetchRegistry, subscribeId: number): RunningFetch {
   let cancelled = false;
+  let overtook = false;
   let request: OpenRequest | undefined;
   let data: ByteReader | undefined;
+  let take: ((object: MoqObject) => Promise<void>) | undefined;
   let settle!: (failure: number | undefined) => void;
   const done = new Promise<number | undefined>((resolve) => (settle = resolve));
 
@@ -53,9 +56,9 @@ export function joiningFetch(
     cancel();
   }, JOIN_TIMEOUT_MS);
 
-  const accept = (reader: ByteReader): void => {
-    data = reader;
-    readObjects(host, reader, take).then(
+  const readWhenReady = (): void => {
+    if (!data || !take || cancelled) return;
+    readObjects(host, data, take).then(
       (failure) => {
         clearTimeout(timeout);
         settle(failure);
@@ -66,6 +69,10 @@ export function joiningFetch(
         cancel();
       },
     );
+  };
+  const accept = (reader: ByteReader): void => {
+    data = reader;
+    readWhenReady();
   };
 
   const run = async (): Promise<void> => {
@@ -89,6 +96,7 @@ export function joiningFetch(
     if (answer && answer.type !== MessageType.RequestError) {
       throw violation(`message 0x${answer.type.toString(16)} in answer to FETCH`);
     }
+    overtook = answer?.code === RequestCode.InvalidJoiningRequestId;
     settle(ResetCode.UnknownObjectStatus);
     cancel();
   };
@@ -96,7 +104,15 @@ export function joiningFetch(
     settle(host.judge(error) ?? ResetCode.InternalError);
     cancel();
   });
-  return { done, cancel };
+  return {
+    read: (taker) => {
+      take = taker;
+      readWhenReady();
+    },
+    done,
+    overtook: () => overtook,
+    cancel,
+  };
 }
 
 /** Reads a FETCH stream after its header. Resolves to a reset code when the publisher does not know some Objects. */

@@ -17,6 +17,8 @@ export interface PublishHost extends Host {
   nextAlias(): number;
   /** Subscriptions that this side serves, by the Request ID of their SUBSCRIBE. */
   readonly served: Map<number, TrackSender>;
+  /** Resolves when a request of the peer has been taken up, or a moment later if it does not come. */
+  taken(requestId: number): Promise<void>;
 }
 
 /** Serves a SUBSCRIBE that the peer sent, until one side ends it. */
@@ -89,6 +91,8 @@ export function refuse(stream: RequestStream, code: number, reason: string): voi
 
 /** Serves a FETCH that the peer sent, from the Groups that the Track keeps (section 10.12.3). */
 export async function serveFetch(host: PublishHost, message: Fetch, stream: RequestStream): Promise<void> {
+  // The streams of a SUBSCRIBE and of the FETCH that joins it may change places on the way.
+  if (message.range.fetchType !== FetchType.Standalone) await host.taken(message.range.joiningRequestId);
   const target = fetchTarget(host, message);
   if ('code' in target) {
     refuse(stream, target.code, target.reason);

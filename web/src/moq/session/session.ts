@@ -31,6 +31,10 @@ const SETUP_TIMEOUT_MS = 10_000;
 const MAX_PARKED_STREAMS = 64;
 /** Requests of the peer that are served at once; it gets EXCESSIVE_LOAD for more. */
 const MAX_SERVED_REQUESTS = 256;
+/** How long a joining FETCH waits for the SUBSCRIBE that it has overtaken, in milliseconds. */
+const OVERTAKEN_MS = 2000;
+/** How long the end of the session may take to follow the end of its control stream, in milliseconds. */
+const CONTROL_END_MS = 500;
 /** Request IDs of the peer that are remembered, to find one that is used twice. */
 const MAX_SEEN_REQUESTS = 4096;
 
@@ -156,6 +160,8 @@ class Core implements SubscriptionHost, PublishHost {
   readonly #fetches = new Map<number, (reader: ByteReader) => void>();
   readonly #parked: { readonly header: SubgroupHeader; readonly reader: ByteReader }[] = [];
   readonly #seenRequests = new Set<number>();
+  /** Who waits for a request of the peer, by its ID. */
+  readonly #awaited = new Map<number, Set<() => void>>();
   /** SUBSCRIBEs that have not been answered, so that a stream may belong to them. */
   #unanswered = 0;
   #serving = 0;
@@ -343,6 +349,22 @@ class Core implements SubscriptionHost, PublishHost {
     return undefined;
   }
 
+  taken(requestId: number): Promise<void> {
+    if (this.#seenRequests.has(requestId) || this.#end) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiting = this.#awaited.get(requestId) ?? new Set();
+      this.#awaited.set(requestId, waiting);
+      const done = (): void => {
+        clearTimeout(timer);
+        waiting.delete(done);
+        if (waiting.size === 0) this.#awaited.delete(requestId);
+        resolve();
+      };
+      const timer = setTimeout(done, OVERTAKEN_MS);
+      waiting.add(done);
+    });
+  }
+
   // Streams of the peer
 
   async #acceptStreams<T>(streams: ReadableStream<T>, take: (stream: T) => Promise<void>): Promise<void> {
@@ -417,7 +439,11 @@ class Core implements SubscriptionHost, PublishHost {
         // A reset of the control stream, unless it is the end of the whole transport.
         if (this.transport.streamCode(error) === undefined) return;
       }
-      if (!message) throw violation('the control stream was closed');
+      if (!message) {
+        // A session that ends takes its streams along, and says why only after them.
+        await Promise.race([this.over, new Promise((resolve) => setTimeout(resolve, CONTROL_END_MS))]);
+        throw violation('the control stream was closed');
+      }
       if (message.type !== MessageType.GoAway) {
         throw violation(`message 0x${message.type.toString(16)} on the control stream`);
       }
@@ -506,6 +532,10 @@ class Core implements SubscriptionHost, PublishHost {
     }
     if (this.#seenRequests.has(id)) throw new WireError(SessionCode.InvalidRequestId, `request ID ${id} twice`);
     this.#seenRequests.add(id);
+    // Once the request itself has been taken up, which happens before the next turn.
+    queueMicrotask(() => {
+      for (const done of [...(this.#awaited.get(id) ?? [])]) done();
+    });
     if (this.#seenRequests.size > MAX_SEEN_REQUESTS) this.#seenRequests.delete(this.#seenRequests.values().next().value!);
   }
 
@@ -545,6 +575,7 @@ class Core implements SubscriptionHost, PublishHost {
     for (const subscription of [...this.#subscriptions.values()]) subscription.sessionEnded(code, error.message);
     for (const sender of [...this.served.values()]) sender.cancel();
     for (const publication of [...this.#publications]) publication.close();
+    for (const waiting of [...this.#awaited.values()]) for (const done of [...waiting]) done();
     this.#parked.length = 0;
     this.#fetches.clear();
     this.#settleOver(error);

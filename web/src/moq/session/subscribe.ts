@@ -16,7 +16,7 @@ import { FilterType, type Params } from '../wire/params.ts';
 import { integerProperty, mandatoryProperty } from '../wire/properties.ts';
 import { readObjectHeader, type SubgroupHeader } from '../wire/subgroup.ts';
 import { violation, WireError } from '../wire/varint.ts';
-import { joiningFetch, type FetchRegistry } from './fetch.ts';
+import { joiningFetch, type FetchRegistry, type RunningFetch } from './fetch.ts';
 import { GroupReceiver, type GroupSource } from './group.ts';
 import { AsyncQueue } from './queue.ts';
 import type { ByteReader } from './reader.ts';
@@ -51,6 +51,8 @@ export async function subscribe(
     ...(options.newGroup ? { newGroupRequest: 0 } : {}),
   };
   const request = await host.openRequest((requestId) => ({ type: MessageType.Subscribe, requestId, name, params }));
+  // Sent along instead of after the answer, which saves the viewer a round trip.
+  const fetch = options.join ? joiningFetch(host, request.id) : undefined;
   const abort = (): void => request.stream.cancel();
   options.signal?.addEventListener('abort', abort, { once: true });
   try {
@@ -65,9 +67,10 @@ export async function subscribe(
       throw new RequestError(RequestCode.UnsupportedExtension, `track property 0x${mandatory.toString(16)} is unknown`);
     }
     const receiver = new TrackReceiver(host, request, name, answer.alias, answer.properties, answer.params.largestObject);
-    receiver.start(options.join ?? false);
+    receiver.start(fetch);
     return receiver;
   } catch (error) {
+    fetch?.cancel();
     options.signal?.throwIfAborted();
     throw error;
   } finally {
@@ -138,9 +141,11 @@ export class TrackReceiver implements Subscription {
     this.closed = new Promise((resolve) => (this.#settle = resolve));
   }
 
-  /** Begins to take streams and messages, and fetches the current Group if asked to. */
-  start(join: boolean): void {
-    if (join && this.largest) this.#join(this.largest);
+  /** Begins to take streams and messages, and what the FETCH for the current Group brings. */
+  start(fetch: RunningFetch | undefined): void {
+    // A Track without Objects has nothing to join; the publisher refuses the FETCH.
+    if (fetch && this.largest) this.#join(this.largest.group, fetch, true);
+    else fetch?.cancel();
     this.#host.attach(this.#alias, this);
     void this.#readMessages();
   }
@@ -275,28 +280,29 @@ export class TrackReceiver implements Subscription {
   }
 
   /** Fills the current Group's beginning by a FETCH; what is live of that Group waits until then. */
-  #join(largest: Location): void {
-    const group = this.#group(largest.group);
-    const release: (() => void)[] = [];
-    this.#held = { group: largest.group, release };
-    const fetch = joiningFetch(this.#host, this.#request.id, (object) => {
-      if (object.groupId !== group.id) throw violation('joining fetch brought another group');
-      return group.push(object);
-    });
+  #join(id: number, fetch: RunningFetch, mayRepeat: boolean): void {
+    const group = this.#group(id);
+    const release: (() => void)[] = this.#held?.release ?? [];
+    this.#held = { group: id, release };
     this.#cancelJoin = fetch.cancel;
     const source: GroupSource = { stop: fetch.cancel };
     group.addSource(source);
+    fetch.read((object) => {
+      if (object.groupId !== id) throw violation('joining fetch brought another group');
+      return group.push(object);
+    });
     void fetch.done.then((failure) => {
-      this.#held = undefined;
-      this.#cancelJoin = undefined;
-      if (failure === undefined) {
-        for (const read of release) read();
+      if (failure !== undefined && fetch.overtook() && mayRepeat && !this.#over && !group.end) {
+        this.#join(id, joiningFetch(this.#host, this.#request.id), false);
         group.sourceDone(source, false);
         return;
       }
+      this.#held = undefined;
+      this.#cancelJoin = undefined;
       // Without its beginning the rest of the Group cannot be decoded.
-      group.sourceReset(source, failure);
+      if (failure !== undefined) group.sourceReset(source, failure);
       for (const read of release) read();
+      if (failure === undefined) group.sourceDone(source, false);
     });
   }
 
