@@ -625,3 +625,39 @@ func TestSubscribeOfThisProcess(t *testing.T) {
 		}
 	})
 }
+
+func TestNobodyJoinsATrackWhosePublisherIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.stop()
+		n := r.run(r.node(Config{}))
+		publish := func(first uint64) (*broadcaster, transport.Conn) {
+			p := &broadcaster{b: moq.NewBroadcast(demo)}
+			newSource(t, p.b, first).write(2)
+			s, conn := r.connect(n, session.Config{Handler: p})
+			if _, err := s.PublishNamespace(r.ctx, demo); err != nil {
+				t.Fatal(err)
+			}
+			return p, conn
+		}
+		_, conn := publish(100)
+		early, _ := r.connect(n, session.Config{})
+		v := r.watch(early, video(demo))
+		conn.CloseWithError(0, "killed")
+		settle()
+		late, _ := r.connect(n, session.Config{})
+		var refused *session.RequestError
+		if _, err := late.Subscribe(r.ctx, video(demo), session.SubscribeOptions{Join: true}); !errors.As(err, &refused) || refused.Code != wire.RequestDoesNotExist {
+			t.Fatalf("a viewer was let in to what a gone publisher has left: %v", err)
+		}
+		publish(500)
+		w := r.watch(late, video(demo))
+		settle()
+		if got := fmt.Sprint(w.payloads()); got != "[500/0 500/1]" {
+			t.Errorf("the late viewer got %v", got)
+		}
+		if got := fmt.Sprint(v.payloads()); got != "[100/0 100/1 500/0 500/1]" || v.sub.Err() != nil {
+			t.Errorf("the early viewer got %v, %v", got, v.sub.Err())
+		}
+	})
+}

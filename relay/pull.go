@@ -29,14 +29,16 @@ type pull struct {
 	refs    int
 	linger  *time.Timer
 	writer  *moq.TrackWriter // nil until the first SUBSCRIBE_OK
-	ready   chan struct{}    // closed once the Track can be read
+	ready   chan struct{}    // closed while the Track is being filled; replaced when its provider is lost
 	isReady bool
 	failed  chan struct{} // closed and replaced after each fruitless search
-	lastErr error
+	lastErr error         // of that search
+	// nudge makes a search that rests look again.
+	nudge chan struct{}
 }
 
 func newPull(n *Node, name moq.FullTrackName, key string, cancel context.CancelFunc) *pull {
-	return &pull{node: n, name: name, key: key, cancel: cancel, ready: make(chan struct{}), failed: make(chan struct{})}
+	return &pull{node: n, name: name, key: key, cancel: cancel, ready: make(chan struct{}), failed: make(chan struct{}), nudge: make(chan struct{}, 1)}
 }
 
 // acquire counts one more subscriber. It fails when the pull has been given
@@ -78,8 +80,8 @@ func (p *pull) release() {
 	})
 }
 
-// wait returns the Track once it can be read. Without patience it returns
-// the error of the first search that finds no provider.
+// wait returns the Track once it is being filled. Without patience it returns
+// the error of the next search that finds no provider.
 func (p *pull) wait(ctx context.Context, patience time.Duration) (*moq.Track, error) {
 	var expired <-chan time.Time
 	if patience > 0 {
@@ -87,26 +89,34 @@ func (p *pull) wait(ctx context.Context, patience time.Duration) (*moq.Track, er
 		defer timer.Stop()
 		expired = timer.C
 	}
-	for {
+	for first := true; ; first = false {
 		p.mu.Lock()
-		failed, err := p.failed, p.lastErr
+		ready, isReady, failed, writer := p.ready, p.isReady, p.failed, p.writer
 		p.mu.Unlock()
-		select {
-		case <-p.ready:
-			return p.writer.Track(), nil
-		default:
+		if isReady {
+			return writer.Track(), nil
 		}
-		if err != nil && patience <= 0 {
-			return nil, err
+		if first {
+			select {
+			case p.nudge <- struct{}{}:
+			default: // it will look in any case
+			}
 		}
 		select {
-		case <-p.ready:
+		case <-ready:
+			continue
 		case <-failed:
+			if patience > 0 {
+				continue
+			}
 		case <-expired:
-			return nil, notFound(p.name, err)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+		p.mu.Lock()
+		err := p.lastErr
+		p.mu.Unlock()
+		return nil, notFound(p.name, err)
 	}
 }
 
@@ -137,6 +147,22 @@ func (p *pull) failLocked(err error) {
 	p.failed = make(chan struct{})
 }
 
+// lost lets no further subscriber in until a provider has been found again:
+// what is retained is of a broadcast that may be over. Those who are in stay.
+func (p *pull) lost() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isReady {
+		p.isReady = false
+		p.ready = make(chan struct{})
+	}
+	if p.refs == 0 {
+		// It only lingered.
+		p.refs = -1
+		p.cancel()
+	}
+}
+
 // search goes from provider to provider. It returns io.EOF when the
 // publisher has ended the Track.
 func (p *pull) search(ctx context.Context) error {
@@ -155,27 +181,28 @@ func (p *pull) search(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 			if established {
+				p.lost()
 				orphaned, backoff = time.Now(), firstRetry
 				p.node.log.Debug("lost the provider of a track", "track", p.name.String(), "provider", r.id, "error", err)
 				if ended(err) {
 					return io.EOF
 				}
-				if errors.Is(err, errReplaced) {
-					return err
-				}
+			}
+			if errors.Is(err, errReplaced) {
+				return err
 			}
 			lastErr = err
 		}
-		if orphaned.IsZero() {
-			p.mu.Lock()
-			p.failLocked(notFound(p.name, lastErr))
-			p.mu.Unlock()
-		} else if time.Since(orphaned) > p.node.cfg.Orphan {
+		p.mu.Lock()
+		p.failLocked(notFound(p.name, lastErr))
+		p.mu.Unlock()
+		if !orphaned.IsZero() && time.Since(orphaned) > p.node.cfg.Orphan {
 			return fmt.Errorf("no provider came back within %v: %w", p.node.cfg.Orphan, notFound(p.name, lastErr))
 		}
 		timer := time.NewTimer(backoff)
 		select {
 		case <-changed:
+		case <-p.nudge:
 		case <-timer.C:
 			backoff = min(2*backoff, lastRetry)
 		case <-ctx.Done():
