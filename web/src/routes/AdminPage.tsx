@@ -1,6 +1,113 @@
-import type { JSX } from 'solid-js';
+import { createSignal, For, onCleanup, Show, type JSX } from 'solid-js';
+import { loadDashboard, type Dashboard } from './dashboard.ts';
+import './admin.css';
 
-/** The operator's dashboard. */
+const EVERY_MS = 3000;
+
+/** The operator's dashboard: what this node serves, and which rooms are live. */
 export default function AdminPage(): JSX.Element {
-  return <h1>Dashboard</h1>;
+  const [dashboard, setDashboard] = createSignal<Dashboard>();
+  const [failure, setFailure] = createSignal<string>();
+  const [now, setNow] = createSignal(Date.now());
+
+  const stop = new AbortController();
+  const refresh = async (): Promise<void> => {
+    try {
+      setDashboard(await loadDashboard(stop.signal));
+      setFailure(undefined);
+    } catch (error) {
+      if (!stop.signal.aborted) setFailure(error instanceof Error ? error.message : String(error));
+    }
+    setNow(Date.now());
+  };
+  void refresh();
+  const timer = setInterval(() => void refresh(), EVERY_MS);
+  onCleanup(() => {
+    clearInterval(timer);
+    stop.abort();
+  });
+
+  return (
+    <div class="admin">
+      <h1>Dashboard</h1>
+      <Show when={failure()}>
+        {(reason) => (
+          <p class="admin-failure" role="alert">
+            {reason()} What follows may be out of date.
+          </p>
+        )}
+      </Show>
+      <Show when={dashboard()} fallback={<p class="admin-note">Asking the node…</p>}>
+        {(known) => (
+          <>
+            <section aria-labelledby="rooms">
+              <h2 id="rooms">
+                Rooms <span class="admin-count">{known().rooms.filter((room) => room.live).length} live</span>
+              </h2>
+              <Show when={known().rooms.length > 0} fallback={<p class="admin-note">There are no open rooms.</p>}>
+                <div class="admin-table" tabindex="0" role="region" aria-labelledby="rooms">
+                  <table>
+                    <thead>
+                      <tr>
+                        <th scope="col">Room</th>
+                        <th scope="col">State</th>
+                        <th scope="col">Viewers</th>
+                        <th scope="col">Codecs</th>
+                        <th scope="col">Open</th>
+                      </tr>
+                    </thead>
+                    <tbody>
+                      <For each={known().rooms}>
+                        {(room) => (
+                          <tr>
+                            <th scope="row">
+                              {room.title}
+                              <Show when={room.title !== room.room}>
+                                <small> {room.room}</small>
+                              </Show>
+                            </th>
+                            <td>
+                              <span class="admin-state" classList={{ 'is-live': room.live }}>
+                                {room.live ? `Live ${since(room.startedAt, now())}` : 'Offline'}
+                              </span>
+                            </td>
+                            <td>{room.live ? room.viewers : '–'}</td>
+                            <td>{room.codecs.join(', ') || '–'}</td>
+                            <td>
+                              <a href={`/r/${encodeURIComponent(room.room)}`}>Watch</a>{' '}
+                              <a href={`/studio/${encodeURIComponent(room.room)}`}>Studio</a>
+                            </td>
+                          </tr>
+                        )}
+                      </For>
+                    </tbody>
+                  </table>
+                </div>
+              </Show>
+            </section>
+            <section aria-labelledby="node">
+              <h2 id="node">Node</h2>
+              <dl class="admin-facts">
+                <For each={known().facts}>
+                  {([name, value]) => (
+                    <div>
+                      <dt>{name}</dt>
+                      <dd>{value}</dd>
+                    </div>
+                  )}
+                </For>
+              </dl>
+            </section>
+          </>
+        )}
+      </Show>
+    </div>
+  );
+}
+
+/** How long a broadcast has been live: minutes, or hours and minutes. */
+function since(startedAt: Date | undefined, now: number): string {
+  if (!startedAt) return '';
+  const minutes = Math.max(0, Math.floor((now - startedAt.getTime()) / 60_000));
+  return minutes < 60 ? `for ${minutes} min` : `for ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

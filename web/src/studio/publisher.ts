@@ -15,6 +15,7 @@ export interface PublisherOptions {
   readonly takeover: boolean;
   readonly broadcast: StudioBroadcast;
   readonly onState: (state: StudioState) => void;
+  readonly backoff?: Backoff;
   readonly ticket?: (room: string, streamKey: string) => Promise<PublishTicket>;
   readonly connect?: (url: string, ticket: PublishTicket, signal: AbortSignal) => Promise<Session>;
 }
@@ -22,7 +23,7 @@ export interface PublisherOptions {
 /** Keeps a broadcast connected to its node: it comes back by itself until it is stopped, or refused for good. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #backoff = new Backoff({ firstMs: 500, maxMs: 15_000, steadyMs: 20_000 });
+  readonly #backoff: Backoff;
   readonly #stop = new AbortController();
   #session: Session | undefined;
   #moveTo: string | undefined;
@@ -30,6 +31,7 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#backoff = options.backoff ?? new Backoff({ firstMs: 500, maxMs: 15_000, steadyMs: 20_000 });
     this.#takeover = options.takeover;
   }
 
