@@ -25,6 +25,7 @@ func newSink(ctx context.Context) *sink {
 
 func (c *sink) Context() context.Context { return c.ctx }
 func (c *sink) Protocol() string         { return "moqt-18" }
+func (c *sink) Kind() transport.Kind     { return transport.QUIC }
 func (c *sink) OpenUniStream(context.Context) (transport.SendStream, error) {
 	return c.stream, nil
 }

@@ -2,8 +2,10 @@ package session
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/transport"
@@ -56,6 +58,7 @@ type scheduled struct {
 	group, subgroup uint64
 	rank            rank
 	urgency         int8
+	writing         bool // it is between enter and leave
 }
 
 // lane is one request whose data streams compete by Group order.
@@ -63,7 +66,8 @@ type lane struct {
 	subscriber uint8
 	order      moq.GroupOrder
 	fetch      bool
-	streams    []*scheduled // in the order in which they are to be sent
+	streams    []*scheduled  // in the order in which they are to be sent
+	left       chan struct{} // closed at the next leave; nil while nobody waits
 }
 
 // add begins to schedule a stream.
@@ -141,4 +145,66 @@ func (s *scheduler) updateLocked(l *lane) {
 			e.stream.SetPriority(u, true)
 		}
 	}
+}
+
+// yieldDelay bounds how long a stream gives way to a more urgent one. The more
+// urgent one may wait for flow control, which a peer that reads one Group
+// after the other opens only when it has read the older one.
+const yieldDelay = 100 * time.Millisecond
+
+// enter and leave stand around a Write where the transport knows no
+// priorities, as WebTransport does not: a stream gives way while a more urgent
+// one of its request has bytes waiting, so that a slow viewer gets the newest
+// Group first all the same.
+func (s *scheduler) enter(ctx context.Context, e *scheduled) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var timeout <-chan time.Time
+	for e.lane.busyBeforeLocked(e) {
+		if e.lane.left == nil {
+			e.lane.left = make(chan struct{})
+		}
+		left := e.lane.left
+		if timeout == nil {
+			timeout = time.After(yieldDelay)
+		}
+		s.mu.Unlock()
+		expired := false
+		select {
+		case <-left:
+		case <-timeout:
+			expired = true
+		case <-ctx.Done():
+			expired = true // the Write will fail
+		}
+		s.mu.Lock()
+		if expired {
+			break
+		}
+	}
+	e.writing = true
+}
+
+func (s *scheduler) leave(e *scheduled) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.writing = false
+	if l := e.lane; l.left != nil {
+		close(l.left)
+		l.left = nil
+	}
+}
+
+// busyBeforeLocked reports whether a stream that is to be sent before e is
+// inside a Write.
+func (l *lane) busyBeforeLocked(e *scheduled) bool {
+	for _, other := range l.streams {
+		if other == e {
+			return false
+		}
+		if other.writing {
+			return true
+		}
+	}
+	return false
 }

@@ -372,6 +372,7 @@ type outgoing struct {
 
 	stream  transport.SendStream
 	out     gatherer
+	yields  *scheduled // where the transport knows no priorities
 	header  wire.SubgroupHeader
 	prev    uint64 // the ID of the last Object
 	first   bool   // there was none yet
@@ -398,8 +399,11 @@ func (o *outgoing) run() {
 	if o.open() != nil {
 		return
 	}
-	scheduled := o.d.s.sched.add(o.d.lane, o.stream, o.sr.Config().Priority, o.sr.Group(), o.sr.ID())
-	defer o.d.s.sched.remove(scheduled)
+	e := o.d.s.sched.add(o.d.lane, o.stream, o.sr.Config().Priority, o.sr.Group(), o.sr.ID())
+	defer o.d.s.sched.remove(e)
+	if o.d.s.conn.Kind() != transport.QUIC {
+		o.yields = e
+	}
 	stopReset := context.AfterFunc(o.ctx, func() { o.stream.Reset(uint64(resetCode(context.Cause(o.ctx)))) })
 	defer stopReset()
 
@@ -599,6 +603,10 @@ func (o *outgoing) putObject(head, payload []byte, more bool) error {
 // Write passes b to the transport, which waits for flow and congestion
 // control. With an OBJECT_DELIVERY_TIMEOUT the wait is bounded by it.
 func (o *outgoing) Write(b []byte) (int, error) {
+	if o.yields != nil {
+		o.d.s.sched.enter(o.ctx, o.yields)
+		defer o.d.s.sched.leave(o.yields)
+	}
 	if o.objectTimeout <= 0 {
 		return o.stream.Write(b)
 	}
