@@ -34,6 +34,7 @@ type Muxer struct {
 	mu         sync.Mutex // guards what follows and all of rendition but its readers' fields
 	renditions []*rendition
 	disc       uint64 // discontinuities so far, the same for all renditions
+	discAt     time.Time
 	closed     bool
 	observe    func(*rendition, *version) // sees every version; for tests
 }
@@ -147,6 +148,27 @@ func (m *Muxer) WriteFrame(track string, f media.Frame, lost bool) error {
 	return err
 }
 
+// together is how close discontinuities of different tracks have to follow
+// each other to count as one: the tracks of a publisher that restarts do not
+// come back at the same moment.
+const together = 15 * time.Second
+
+// Restart tells that the publisher of a track started anew before the frame
+// that is written next. All renditions get a discontinuity, one for all of
+// the publisher's tracks.
+func (m *Muxer) Restart(track string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.renditionLocked(track)
+	if r == nil || m.closed {
+		return
+	}
+	r.finish()
+	if time.Since(m.discAt) > together {
+		m.breakAll(r)
+	}
+}
+
 // Stop ends the present broadcast: what is open is completed and waits for a
 // publisher that comes back, which makes a discontinuity.
 func (m *Muxer) Stop() {
@@ -159,6 +181,7 @@ func (m *Muxer) Stop() {
 	}
 	if broken {
 		m.disc++
+		m.discAt = time.Now()
 	}
 }
 
@@ -182,6 +205,7 @@ func (m *Muxer) Close() {
 func (m *Muxer) breakAll(r *rendition) {
 	if r.disc == m.disc && !r.empty() {
 		m.disc++
+		m.discAt = time.Now()
 	}
 }
 

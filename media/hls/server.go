@@ -1,0 +1,345 @@
+package hls
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/freshet-live/freshet/media/unpack"
+	"github.com/freshet-live/freshet/moq"
+)
+
+// ServerConfig tunes a Server. Subscriber is required.
+type ServerConfig struct {
+	// Subscriber is where broadcasts come from: the node that the server
+	// runs at.
+	Subscriber unpack.Subscriber
+	// Namespace maps a room to its broadcast; ("live", room) by default.
+	Namespace func(room string) moq.Namespace
+	// Authorize decides whether the request may watch the room; nil lets
+	// everybody. Its error is answered with 403, its text stays here.
+	Authorize func(r *http.Request, room string) error
+	// AllowedOrigins are the web origins whose pages may play; empty: any.
+	AllowedOrigins []string
+	// MaxRooms bounds the broadcasts muxed at a time; 64 by default. Further
+	// rooms are answered with 503.
+	MaxRooms int
+	// StartTimeout is how long the first request of a room waits for media;
+	// 10 s by default.
+	StartTimeout time.Duration
+	// Linger is how long a room is muxed on after the last request; 60 s by
+	// default.
+	Linger time.Duration
+	// RestartGrace is how long playlists of a broadcast that ended wait for
+	// its publisher to come back before they end too; 30 s by default.
+	RestartGrace time.Duration
+	// Muxer tunes the rooms.
+	Muxer Config
+	// Logger takes what an operator should know; slog.Default() by default.
+	Logger *slog.Logger
+}
+
+func (c ServerConfig) withDefaults() ServerConfig {
+	if c.Namespace == nil {
+		c.Namespace = func(room string) moq.Namespace { return moq.Namespace{"live", room} }
+	}
+	if c.MaxRooms <= 0 {
+		c.MaxRooms = 64
+	}
+	if c.StartTimeout <= 0 {
+		c.StartTimeout = 10 * time.Second
+	}
+	if c.Linger <= 0 {
+		c.Linger = 60 * time.Second
+	}
+	if c.RestartGrace <= 0 {
+		c.RestartGrace = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Muxer.Logger == nil {
+		c.Muxer.Logger = c.Logger
+	}
+	return c
+}
+
+// Prefix is the path under which a Server expects its requests.
+const Prefix = "/hls/"
+
+// Server serves /hls/{room}/index.m3u8 and what lies below it. A room is
+// muxed from its first request until Linger after its last.
+type Server struct {
+	cfg ServerConfig
+
+	mu    sync.Mutex
+	ctx   context.Context // of Run; nil while it does not run
+	rooms map[string]*room
+	wg    sync.WaitGroup // one for each room
+}
+
+// room is a broadcast while somebody wants it.
+type room struct {
+	name   string
+	muxer  *Muxer
+	cancel context.CancelFunc
+	failed chan struct{} // closed when the broadcast could not be opened
+
+	// Guarded by Server.mu.
+	requests int
+	idle     *time.Timer // runs while requests is 0
+}
+
+// NewServer returns a Server. It serves once Run runs.
+func NewServer(cfg ServerConfig) *Server {
+	return &Server{cfg: cfg.withDefaults(), rooms: make(map[string]*room)}
+}
+
+// Run lets the server mux until ctx is done. It owns a goroutine per room
+// and those of Muxer.Feed, and returns after the last has ended.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	s.ctx = nil
+	for _, rm := range s.rooms {
+		rm.idle.Stop()
+	}
+	s.mu.Unlock()
+	cancel()
+	s.wg.Wait()
+	return nil
+}
+
+// Errors of acquire.
+var (
+	errNoRoom   = errors.New("no such room, or nobody is live in it")
+	errTooMany  = errors.New("too many rooms at this node")
+	errNotReady = errors.New("the server is not running")
+)
+
+// acquire returns the room for one request, to be released. With start it
+// begins to mux a room that is not; with fresh it does so as well when the
+// broadcast has ended.
+func (s *Server) acquire(name string, start, fresh bool) (*room, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rm := s.rooms[name]
+	if rm != nil && fresh && rm.over() {
+		rm.cancel()
+		delete(s.rooms, name)
+		rm = nil
+	}
+	if rm == nil {
+		switch {
+		case !start:
+			return nil, errNoRoom
+		case s.ctx == nil:
+			return nil, errNotReady
+		case len(s.rooms) >= s.cfg.MaxRooms:
+			return nil, errTooMany
+		}
+		ctx, cancel := context.WithCancel(s.ctx)
+		rm = &room{name: name, muxer: NewMuxer(s.cfg.Muxer), cancel: cancel, failed: make(chan struct{})}
+		rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
+		s.rooms[name] = rm
+		s.wg.Go(func() { s.run(ctx, rm) })
+	}
+	rm.idle.Stop()
+	rm.requests++
+	return rm, nil
+}
+
+func (s *Server) release(rm *room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rm.requests--; rm.requests == 0 && s.ctx != nil {
+		rm.idle.Reset(s.cfg.Linger)
+	}
+}
+
+// expire ends a room that nobody asked for long enough.
+func (s *Server) expire(rm *room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rm.requests == 0 {
+		s.forgetLocked(rm)
+		rm.cancel()
+	}
+}
+
+func (s *Server) forgetLocked(rm *room) {
+	if s.rooms[rm.name] == rm {
+		delete(s.rooms, rm.name)
+	}
+}
+
+// over tells whether the broadcast has ended for good.
+func (rm *room) over() bool {
+	select {
+	case <-rm.muxer.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// run muxes a room until ctx is done.
+func (s *Server) run(ctx context.Context, rm *room) {
+	defer func() {
+		s.mu.Lock()
+		s.forgetLocked(rm)
+		rm.idle.Stop()
+		s.mu.Unlock()
+		rm.cancel()
+		rm.muxer.Close()
+	}()
+	if err := s.mux(ctx, rm, s.cfg.StartTimeout); err != nil {
+		if ctx.Err() == nil {
+			s.cfg.Logger.Info("hls: no broadcast", "room", rm.name, "error", err)
+		}
+		close(rm.failed)
+		return
+	}
+	// A publisher may come back; its viewers' playlists wait for it.
+	for ctx.Err() == nil {
+		if s.mux(ctx, rm, s.cfg.RestartGrace) != nil {
+			break
+		}
+	}
+	rm.muxer.Close()
+	s.cfg.Logger.Info("hls: broadcast over", "room", rm.name)
+	<-ctx.Done() // players still fetch what there was
+}
+
+// mux opens the broadcast within patience and feeds it to the muxer until it
+// has ended. The error tells that it could not be opened.
+func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
+	for {
+		open, cancel := context.WithDeadline(ctx, deadline)
+		b, err := unpack.Open(open, s.cfg.Subscriber, s.cfg.Namespace(rm.name))
+		cancel()
+		if err == nil {
+			s.cfg.Logger.Info("hls: muxing", "room", rm.name)
+			_ = rm.muxer.Feed(ctx, b) // fails when ctx is done, which the caller sees
+			b.Close()
+			return nil
+		}
+		first := !rm.begun()
+		if ctx.Err() != nil || first || time.Now().Add(retryInterval).After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(retryInterval):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// begun tells whether the room had media once.
+func (rm *room) begun() bool {
+	select {
+	case <-rm.muxer.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+// roomName is what design and control plane allow.
+var roomName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.cors(w, r) {
+		return
+	}
+	name, path, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, Prefix), "/")
+	if !ok || !roomName.MatchString(name) {
+		refuse(w, http.StatusNotFound, errNoRoom.Error())
+		return
+	}
+	if s.cfg.Authorize != nil {
+		if err := s.cfg.Authorize(r, name); err != nil {
+			refuse(w, http.StatusForbidden, "not allowed to watch this room")
+			return
+		}
+	}
+	playlist := strings.HasSuffix(path, ".m3u8")
+	rm, err := s.acquire(name, playlist, path == "index.m3u8")
+	switch {
+	case errors.Is(err, errNoRoom):
+		refuse(w, http.StatusNotFound, err.Error())
+		return
+	case err != nil:
+		refuseBusy(w, err.Error())
+		return
+	}
+	defer s.release(rm)
+	if !s.await(w, r, rm) {
+		return
+	}
+	inner := *r
+	u := *r.URL
+	u.Path = "/" + path
+	inner.URL = &u
+	rm.muxer.ServeHTTP(w, &inner)
+}
+
+// await waits until the room has something to play. It answers the request
+// itself when there is nothing.
+func (s *Server) await(w http.ResponseWriter, r *http.Request, rm *room) bool {
+	if rm.begun() {
+		return true
+	}
+	timer := time.NewTimer(s.cfg.StartTimeout)
+	defer timer.Stop()
+	select {
+	case <-rm.muxer.Ready():
+		return true
+	case <-rm.failed:
+		refuse(w, http.StatusNotFound, errNoRoom.Error())
+	case <-rm.muxer.Done():
+		refuse(w, http.StatusNotFound, errNoRoom.Error())
+	case <-r.Context().Done():
+	case <-timer.C:
+		refuseBusy(w, "the broadcast has no media yet")
+	}
+	return false
+}
+
+// cors answers preflight requests and lets pages of allowed origins read the
+// response. It returns whether the request is to be served.
+func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
+	h := w.Header()
+	origin := r.Header.Get("Origin")
+	switch {
+	case len(s.cfg.AllowedOrigins) == 0:
+		h.Set("Access-Control-Allow-Origin", "*")
+	case slices.Contains(s.cfg.AllowedOrigins, origin):
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Add("Vary", "Origin")
+	default:
+		h.Add("Vary", "Origin")
+	}
+	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Date, ETag")
+	if r.Method != http.MethodOptions {
+		return true
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Range, If-None-Match, Authorization")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+	return false
+}
