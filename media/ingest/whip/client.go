@@ -58,7 +58,7 @@ func Publish(ctx context.Context, endpoint, token string, source ingest.Source) 
 // refusal is a *StatusError.
 func (c *Client) Publish(ctx context.Context, endpoint, token string, source ingest.Source) (err error) {
 	formats := source.Formats()
-	api, err := newClientAPI(formats, c.logger())
+	api, err := newClientAPI(formats, c.logger(), nil)
 	if err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func (c *Client) logger() *slog.Logger {
 }
 
 // newClientAPI returns a maker of peer connections that offer the codecs of
-// the formats and no others.
-func newClientAPI(formats []media.Format, log *slog.Logger) (*webrtc.API, error) {
+// the formats and no others. tune may change the settings; it may be nil.
+func newClientAPI(formats []media.Format, log *slog.Logger, tune func(*webrtc.SettingEngine)) (*webrtc.API, error) {
 	m, r, err := register(func(o offerable) bool {
 		for _, f := range formats {
 			if f.Codec == o.codec {
@@ -151,6 +151,9 @@ func newClientAPI(formats []media.Format, log *slog.Logger) (*webrtc.API, error)
 	e.LoggerFactory = logger{log}
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetICETimeouts(disconnectedTimeout, failedTimeout, 2*time.Second)
+	if tune != nil {
+		tune(&e)
+	}
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(r), webrtc.WithSettingEngine(e)), nil
 }
 

@@ -227,7 +227,7 @@ func (n *session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 // readPackets feeds the track until the stream ends.
 func (n *session) readPackets(remote *webrtc.TrackRemote, track *rtpmedia.Track) {
 	drops := n.server.cfg.Drops
-	payloadType := uint8(remote.PayloadType())
+	payloadType := -1 // of the first packet; pion does not know a layer's before
 	var order rtpmedia.Reorderer
 	for {
 		buf := make([]byte, receiveMTU)
@@ -248,7 +248,10 @@ func (n *session) readPackets(remote *webrtc.TrackRemote, track *rtpmedia.Track)
 			drops.Add(ingest.PacketMalformed, 1)
 			continue
 		}
-		if pkt.PayloadType != payloadType {
+		if payloadType < 0 {
+			payloadType = int(pkt.PayloadType)
+		}
+		if int(pkt.PayloadType) != payloadType {
 			drops.Add(ingest.PacketUnknown, 1)
 			continue
 		}
