@@ -1,0 +1,61 @@
+// What a viewer at a relay sees when publishers and nodes are killed.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cluster, eventually } from './lib/freshet.mjs';
+import { Viewer, assertAdvancing, launch } from './lib/browser.mjs';
+import { aac, h264, publishRtsp } from './lib/ffmpeg.mjs';
+
+const jump = 1_000_000; // what a restarted publisher's counter begins with
+
+describe('recovery', () => {
+  let cluster, browser;
+  before(async () => {
+    cluster = await Cluster.start();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await cluster?.stop();
+  });
+
+  const publish = (offset) => publishRtsp(cluster.rtsp, [...h264(), ...aac], { offset });
+
+  /** Waits until the viewer paints what the publisher with this offset sends. */
+  const paints = (viewer, offset, timeout = 25_000) =>
+    eventually(`the viewer paints counters from ${offset} on`, async () => {
+      const c = await viewer.counter();
+      return c !== null && c >= offset && c < offset + jump;
+    }, timeout);
+
+  test('the publisher is killed and restarted', async (t) => {
+    let publisher = publish(0);
+    t.after(() => publisher.kill());
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    t.after(() => viewer.close());
+    await viewer.playing();
+    await publisher.kill();
+    await sleep(3_000);
+    publisher = publish(jump);
+    const begun = Date.now();
+    await paints(viewer, jump);
+    t.diagnostic(`painting again ${Date.now() - begun} ms after the publisher's restart`);
+    assertAdvancing(assert, await viewer.counters(3000), { duration: 3000 });
+  });
+
+  test('the origin is killed and restarted', async (t) => {
+    let publisher = publish(0);
+    t.after(() => publisher.kill());
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    t.after(() => viewer.close());
+    await viewer.playing();
+    await cluster.origin.kill();
+    await publisher.kill();
+    await cluster.startOrigin();
+    publisher = publish(2 * jump);
+    const begun = Date.now();
+    await paints(viewer, 2 * jump);
+    t.diagnostic(`painting again ${Date.now() - begun} ms after the origin's restart`);
+    assertAdvancing(assert, await viewer.counters(3000), { duration: 3000 });
+  });
+});

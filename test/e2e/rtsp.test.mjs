@@ -1,0 +1,94 @@
+// Broadcasts that ffmpeg publishes by RTSP, watched at a relay.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Child, Cluster, eventually, tool } from './lib/freshet.mjs';
+import { Viewer, assertAdvancing, launch } from './lib/browser.mjs';
+import { aac, assertConsecutive, decodeCounters, h264, hevc, opus, publishRtsp, testSource, tone } from './lib/ffmpeg.mjs';
+
+describe('RTSP', () => {
+  let cluster, browser, dir;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'freshet-e2e-clips-'));
+    cluster = await Cluster.start();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await cluster?.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  const subscribeFmp4 = () => tool([
+    'subscribe', `moqt://${cluster.relay.ready.quic}`, '--room', 'demo', '--format', 'fmp4',
+    '--tls-fingerprint', cluster.relay.ready.certificate_sha256, '--token', cluster.viewerToken,
+  ], { rawStdout: true });
+
+  before(async () => {
+    const response = await fetch(`${cluster.page}/v1/rooms/demo/tokens`, { method: 'POST', body: '{}' });
+    assert.equal(response.status, 200);
+    cluster.viewerToken = (await response.json()).token;
+  });
+
+  test('a wrong stream key is refused', async () => {
+    const child = publishRtsp(cluster.rtsp.replace(cluster.key, 'wrong'), [...h264(), ...aac]);
+    const { code } = await child.exited;
+    assert.notEqual(code, 0);
+    assert.match(child.output, /401/);
+  });
+
+  test('H.264 and AAC: painted and heard', async (t) => {
+    const publisher = publishRtsp(cluster.rtsp, [...h264(), ...aac]);
+    t.after(() => publisher.kill());
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    t.after(() => viewer.close());
+    const state = await viewer.playing();
+    assert.equal(state.transport, 'moq');
+    assert.match(state.codec, /^avc1\./);
+    assert.equal(state.width, 640);
+    assertAdvancing(assert, await viewer.counters(4000), { duration: 4000 });
+    await viewer.hears(tone);
+    assert.deepEqual(viewer.page.errors, []);
+  });
+
+  test('H.264 and AAC: the same room in hls.js', async (t) => {
+    const publisher = publishRtsp(cluster.rtsp, [...h264(), ...aac]);
+    t.after(() => publisher.kill());
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo?transport=hls`);
+    t.after(() => viewer.close());
+    const state = await viewer.playing(40_000);
+    assert.equal(state.transport, 'hls');
+    assertAdvancing(assert, await viewer.counters(5000), { duration: 5000 });
+  });
+
+  test('HEVC and Opus: read back by ffmpeg from MoQ and from LL-HLS', async (t) => {
+    const publisher = publishRtsp(cluster.rtsp, [...hevc(), ...opus]);
+    t.after(() => publisher.kill());
+    const subscriber = subscribeFmp4();
+    t.after(() => subscriber.kill());
+    assertConsecutive(assert, await decodeCounters('-', { stdin: subscriber.process.stdout, count: 60 }));
+    await eventually('the playlist is there', async () => (await fetch(cluster.hls)).ok, 20_000).catch(async (err) => {
+      const r = await fetch(cluster.hls);
+      throw new Error(`${err.message}: ${r.status} ${await r.text()}`);
+    });
+    assertConsecutive(assert, await decodeCounters(cluster.hls, { count: 60 }));
+  });
+
+  test('AV1 and Opus by our own RTSP client: painted and heard', async (t) => {
+    const clip = join(dir, 'av1.mkv');
+    const encoder = new Child('ffmpeg', 'ffmpeg', [
+      ...testSource({ realtime: false }), '-t', '20', '-c:v', 'libsvtav1', '-preset', '10', '-g', '60', '-svtav1-params', 'pred-struct=1', '-pix_fmt', 'yuv420p', '-b:v', '1M', ...opus, clip,
+    ]);
+    assert.equal((await encoder.exited).code, 0, encoder.output);
+    const publisher = tool(['publish', '--rtsp', cluster.rtsp, clip]);
+    t.after(() => publisher.kill());
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    t.after(() => viewer.close());
+    const state = await viewer.playing(30_000);
+    assert.match(state.codec, /^av01\./);
+    assertAdvancing(assert, await viewer.counters(4000), { duration: 4000 });
+    await viewer.hears(tone);
+  });
+});
