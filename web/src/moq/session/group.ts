@@ -84,6 +84,15 @@ export class GroupReceiver implements Group {
     this.#settle();
   }
 
+  /** Ends the Group because Objects are missing without which the rest is worth nothing. */
+  abandon(code: number): void {
+    if (this.#end) return;
+    const sources = [...this.#sources];
+    this.#sources.clear();
+    this.#finish({ kind: 'reset', code });
+    for (const source of sources) source.stop();
+  }
+
   /** Nothing but the present sources will bring Objects: a newer Group has begun, or the Track has ended. */
   supersede(): void {
     this.#superseded = true;

@@ -299,10 +299,13 @@ export class TrackReceiver implements Subscription {
       }
       this.#held = undefined;
       this.#cancelJoin = undefined;
-      // Without its beginning the rest of the Group cannot be decoded.
-      if (failure !== undefined) group.sourceReset(source, failure);
+      if (failure !== undefined) {
+        // Without its beginning the rest of the Group cannot be decoded.
+        group.abandon(failure);
+        return;
+      }
       for (const read of release) read();
-      if (failure === undefined) group.sourceDone(source, false);
+      group.sourceDone(source, false);
     });
   }
 
