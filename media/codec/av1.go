@@ -231,6 +231,19 @@ func ParseAV1Config(b []byte) (AV1Config, error) {
 	}, nil
 }
 
+// format builds the Format of the record's OBUs, of which the sequence header
+// has to be the first (section 2.3.4).
+func (c *AV1Config) format() (media.Format, error) {
+	obus, err := SplitOBUs(c.OBUs)
+	if err != nil {
+		return media.Format{}, err
+	}
+	if len(obus) == 0 {
+		return media.Format{}, fmt.Errorf("%w: av1C without sequence header", ErrNoFormat)
+	}
+	return AV1Format(obus[0])
+}
+
 // startsWithKey tells whether the OBU is a frame header of a key frame that
 // is shown at once. One that is shown later (5.9.2) is followed by frames
 // that need earlier ones.

@@ -32,7 +32,7 @@ func ParseDescription(c media.Codec, desc []byte) (media.Format, error) {
 	case media.AV1:
 		var a AV1Config
 		if a, err = ParseAV1Config(desc); err == nil {
-			f, err = AV1Format(a.OBUs)
+			f, err = a.format()
 		}
 	case media.Opus:
 		f, err = opusFormatOf(desc)
