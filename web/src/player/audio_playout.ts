@@ -18,6 +18,9 @@ const deadBandMs = 4;
 /** Time constant of the smoothing of the lag, in milliseconds. */
 const smoothingMs = 400;
 
+/** Sound that ran dry within this time of beginning was still finding its delay: no starvation that counts. */
+const settleMs = 1500;
+
 /** Length of fades at the edges of silence, in milliseconds: too short to hear, long enough not to click. */
 const fadeMs = 4;
 
@@ -62,6 +65,8 @@ export class AudioPlayout {
   private lastMs: number | undefined;
   private starved = 0;
   private fadeIn = 0;
+  /** When sound first came out since the last flush. */
+  private soundedMs = Infinity;
 
   constructor(
     private readonly outputRate: number,
@@ -79,6 +84,7 @@ export class AudioPlayout {
   /** Forgets all sound. */
   flush(): void {
     this.readFrame = this.writeFrame = 0;
+    this.soundedMs = Infinity;
     this.playing = false;
     this.lag = 0;
   }
@@ -114,7 +120,7 @@ export class AudioPlayout {
     for (const plane of out) plane.fill(0);
     if (this.offsetMs === undefined || this.sourceRate === 0) return;
     const due = nowMs - this.offsetMs + this.outputLatencyMs;
-    if (!this.playing && !this.begin(due, (length * 1000) / this.outputRate)) return;
+    if (!this.playing && !this.begin(nowMs, due, (length * 1000) / this.outputRate)) return;
     const lag = due - this.mediaAt(this.readFrame);
     const elapsed = this.lastMs === undefined ? 0 : Math.max(0, nowMs - this.lastMs);
     this.lastMs = nowMs;
@@ -130,7 +136,7 @@ export class AudioPlayout {
       this.fadeOut(out, playable);
       this.playing = false;
       this.lag = 0;
-      if (!jump) this.starved++;
+      if (!jump && nowMs - this.soundedMs > settleMs) this.starved++;
     }
   }
 
@@ -162,13 +168,14 @@ export class AudioPlayout {
   }
 
   /** Starts at what is due, dropping what is late; false when that has not come yet or all of it is late. */
-  private begin(dueMs: number, quantumMs: number): boolean {
+  private begin(nowMs: number, dueMs: number, quantumMs: number): boolean {
     const dueFrame = ((dueMs - this.anchorMs) * this.sourceRate) / 1000;
     if (dueFrame > this.readFrame) this.readFrame = Math.min(this.writeFrame, Math.floor(dueFrame));
     const enough = (2 * quantumMs * this.sourceRate) / 1000;
     if (this.writeFrame - this.readFrame < enough) return false;
     if (this.mediaAt(this.readFrame) > dueMs + quantumMs) return false;
     this.playing = true;
+    this.soundedMs = Math.min(this.soundedMs, nowMs);
     this.lag = 0;
     this.lastMs = undefined;
     this.fadeIn = 0;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { latencyModes, PlayoutClock } from './clock.ts';
+import { latencyModes, PlayoutClock, punctuality } from './clock.ts';
 
 const epoch = 1_764_000_000_000;
 
@@ -86,9 +86,21 @@ test('Tracks share the offset of the slowest, and one that fell silent stops cou
 
 test('a margin for decoding adds to the jitter', () => {
   const clock = new PlayoutClock();
-  clock.setMargin('video0', 35);
+  clock.setNeeds('video0', 35, punctuality.picture);
   const now = feed(clock, epoch, 200, (i) => 20 + (i % 4) * 20);
   assert.equal(clock.targetOffset(now + 200), 20 + 60 + 35);
+});
+
+test('one late picture in hundreds is let go, one late sound is not', () => {
+  for (const [part, wanted] of [
+    [punctuality.picture, 20 + latencyModes.low.minMs],
+    [punctuality.sound, 20 + 400],
+  ] as const) {
+    const clock = new PlayoutClock();
+    clock.setNeeds('track', 0, part);
+    const now = feed(clock, epoch, 300, (i) => (i === 250 ? 420 : 20), 'track');
+    assert.equal(clock.targetOffset(now + 200), wanted);
+  }
 });
 
 test('a publisher whose clock is set anew is followed', () => {

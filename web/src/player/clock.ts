@@ -29,13 +29,16 @@ export const latencyModes = {
 export type LatencyMode = keyof typeof latencyModes;
 
 /** Arrivals older than this say nothing about the network as it is now. */
-const windowMs = 15_000;
+const windowMs = 10_000;
 
-/** More arrivals than 15 s of 60 pictures a second, or of Opus packets of 20 ms. */
+/** More arrivals than 10 s of 60 pictures a second, or of Opus packets of 20 ms. */
 const windowCapacity = 1024;
 
-/** One late Object in so many is not worth delaying all others for. */
-const patience = 0.995;
+/**
+ * The part of arrivals that has to be in time. A picture that is late now and then is not worth delaying all others for;
+ * a sound that is late is heard as a gap.
+ */
+export const punctuality = { picture: 0.995, sound: 1 } as const;
 
 /** With fewer arrivals than this the start value stands: a quantile of ten says nothing. */
 const enoughArrivals = 40;
@@ -97,7 +100,7 @@ export class ArrivalWindow {
   }
 
   /** The best offset and the one with which all but a few arrivals are in time; undefined when nothing arrived. */
-  summary(nowMs: number): { readonly best: number; readonly high: number; readonly count: number } | undefined {
+  summary(nowMs: number, part: number): { readonly best: number; readonly high: number; readonly count: number } | undefined {
     while (this.size > 1 && nowMs - (this.times[this.head] ?? 0) > windowMs) {
       this.head = (this.head + 1) % windowCapacity;
       this.size--;
@@ -107,7 +110,7 @@ export class ArrivalWindow {
     for (let i = 0; i < this.size; i++) sorted[i] = this.offsets[(this.head + i) % windowCapacity] ?? 0;
     sorted.sort();
     this.best = sorted[0] ?? 0;
-    const high = sorted[Math.min(this.size - 1, Math.floor(patience * this.size))] ?? this.best;
+    const high = sorted[Math.min(this.size - 1, Math.floor(part * this.size))] ?? this.best;
     return { best: this.best, high, count: this.size };
   }
 
@@ -126,6 +129,12 @@ export class ArrivalWindow {
     this.best = Infinity;
     this.strangerCount = 0;
   }
+}
+
+interface TrackNeeds {
+  readonly window: ArrivalWindow;
+  marginMs: number;
+  part: number;
 }
 
 /** A Track that has been silent for so long no longer holds the others back. */
@@ -159,7 +168,7 @@ const audioFreshMs = 500;
  * offset themselves.
  */
 export class PlayoutClock {
-  private readonly tracks = new Map<string, { window: ArrivalWindow; marginMs: number }>();
+  private readonly tracks = new Map<string, TrackNeeds>();
   private bounds: DelayBounds;
   private target: number | undefined;
   private jitter = 0;
@@ -183,9 +192,14 @@ export class PlayoutClock {
     this.track(track).window.observe(mediaMs, nowMs);
   }
 
-  /** How long after its arrival a Track's media can be shown: decoding, the sound card's own delay. */
-  setMargin(track: string, marginMs: number): void {
-    this.track(track).marginMs = marginMs;
+  /**
+   * Sets how long after its arrival a Track's media can be shown (decoding takes time, the sound card has a delay of its
+   * own), and what part of it has to be in time.
+   */
+  setNeeds(track: string, marginMs: number, part: number): void {
+    const needs = this.track(track);
+    needs.marginMs = marginMs;
+    needs.part = part;
   }
 
   /** Forgets a Track that is no longer received. */
@@ -205,13 +219,13 @@ export class PlayoutClock {
     this.reviewedMs = nowMs;
     let wanted: number | undefined;
     let jitter = 0;
-    for (const { window, marginMs } of this.tracks.values()) {
+    for (const { window, marginMs, part } of this.tracks.values()) {
       if (!window.settled(nowMs) || nowMs - window.lastMs > silenceMs) continue;
-      const summary = window.summary(nowMs);
+      const summary = window.summary(nowMs, part);
       if (summary === undefined) continue;
       const { startMs, minMs, maxMs } = this.bounds;
       const spread = summary.high - summary.best;
-      const delay = summary.count < enoughArrivals ? Math.max(startMs, minMs) : spread + marginMs;
+      const delay = Math.max(spread + marginMs, summary.count < enoughArrivals ? startMs : 0);
       const offset = summary.best + Math.min(maxMs, Math.max(minMs, delay));
       if (wanted === undefined || offset > wanted) wanted = offset;
       jitter = Math.max(jitter, spread);
@@ -246,10 +260,10 @@ export class PlayoutClock {
     return nowMs - this.offset;
   }
 
-  private track(name: string): { window: ArrivalWindow; marginMs: number } {
+  private track(name: string): TrackNeeds {
     let track = this.tracks.get(name);
     if (track === undefined) {
-      track = { window: new ArrivalWindow(() => this.bounds.maxMs), marginMs: 0 };
+      track = { window: new ArrivalWindow(() => this.bounds.maxMs), marginMs: 0, part: punctuality.picture };
       this.tracks.set(name, track);
     }
     return track;

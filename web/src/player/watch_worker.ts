@@ -1,6 +1,6 @@
 import { AudioPipeline } from './audio_pipeline.ts';
 import { BroadcastPlayer } from './broadcast_player.ts';
-import { PlayoutClock } from './clock.ts';
+import { PlayoutClock, punctuality } from './clock.ts';
 import type { MediaSession } from './media_session.ts';
 import type { PlaybackStats, SoundReport, SoundRequest, WorkerReport, WorkerRequest } from './messages.ts';
 import { CanvasPainter } from './painter.ts';
@@ -166,10 +166,10 @@ class Watching {
   private step(): void {
     const now = Date.now();
     const { video, audio } = this.broadcast.tracks;
-    if (video !== undefined) this.clock.setMargin(video.name, this.video.decodeMs + refreshMarginMs);
+    if (video !== undefined) this.clock.setNeeds(video.name, this.video.decodeMs + refreshMarginMs, punctuality.picture);
     if (audio !== undefined) {
       const latency = this.audible.running ? this.audible.outputLatencyMs : 0;
-      this.clock.setMargin(audio.name, latency + soundMarginMs);
+      this.clock.setNeeds(audio.name, latency + soundMarginMs, punctuality.sound);
     }
     this.broadcast.poll();
     if (now - this.refreshedMs > refreshMs) this.video.tick(now);
