@@ -105,7 +105,7 @@ func (p *process) open(ctx context.Context) error {
 	}
 	p.auth = new(authorizer)
 	for _, step := range []func(context.Context) error{
-		p.openTokens, p.openNode, p.openServers, p.openIngest, p.openControl, p.openOperations,
+		p.openTokens, p.openNode, p.openServers, p.openIngest, p.openHLS, p.openControl, p.openOperations,
 	} {
 		if err := step(ctx); err != nil {
 			return err
