@@ -208,6 +208,39 @@ func (s *Session) serveTrackStatus(ctx context.Context, r *requestStream, m *wir
 	r.finish()
 }
 
+// Status is what a publisher says of a Track.
+type Status struct {
+	// Largest is the largest Location, nil when the Track has no Objects yet.
+	Largest    *moq.Location
+	Properties moq.Properties
+}
+
+// TrackStatus asks the peer for the status of a Track. A refusal is a
+// *RequestError.
+func (s *Session) TrackStatus(ctx context.Context, name moq.FullTrackName, token string) (Status, error) {
+	r, err := s.openRequest(ctx, func(id uint64) wire.Message {
+		return &wire.TrackStatus{RequestID: id, Name: name, Params: wire.Params{Tokens: tokenOf(token)}}
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	defer r.release()
+	m, err := r.answer(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	ok, isOK := m.(*wire.RequestOK)
+	if !isOK {
+		r.unexpected(m)
+		return Status{}, context.Cause(s.ctx)
+	}
+	r.finish()
+	if err := supported(ok.Properties); err != nil {
+		return Status{}, err
+	}
+	return Status{Largest: ok.Params.LargestObject, Properties: ok.Properties}, nil
+}
+
 // Publication is a Track that this end has offered with PUBLISH and that the
 // peer has accepted.
 type Publication struct {

@@ -422,3 +422,56 @@ func TestSubscribeContext(t *testing.T) {
 		p.wantOpen()
 	})
 }
+
+// "An endpoint MAY have multiple concurrent subscriptions to the same Track"
+// and a publisher may give them one Track Alias. (draft 19, Subscriptions)
+func TestSharedAlias(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := speak(t, moqtest.PipeConfig{Protocol: wire.Draft19.ALPN()}, RoleClient, Config{})
+		subs := make(chan *Subscription, 2)
+		for range 2 {
+			go func() {
+				s, err := p.s.Subscribe(t.Context(), trackName, SubscribeOptions{})
+				if err != nil {
+					t.Error(err)
+				}
+				subs <- s
+			}()
+			e, _ := p.accept()
+			e.send(&wire.SubscribeOK{Alias: 7})
+		}
+		// "the publisher MUST send the Object once for each matching
+		// subscription, even when those subscriptions share the same Track
+		// Alias".
+		for range 2 {
+			p.uni(p.subgroupBytes(header(7, 0), "x")).Close()
+			synctest.Wait()
+		}
+		for range 2 {
+			if _, ok := (<-subs).Track().Largest(); !ok {
+				t.Error("a subscription got nothing")
+			}
+		}
+	})
+}
+
+// Properties larger than the read buffer arrive whole.
+func TestLargeHeader(t *testing.T) {
+	bubble(t, func(t *testing.T, pipe moqtest.PipeConfig) {
+		origin, w := servedTrack()
+		p := connect(t, pipe, Config{}, Config{Handler: origin})
+		sub := must[*Subscription](t)(p.client.Subscribe(t.Context(), trackName, SubscribeOptions{}))
+		large := moq.Properties{{Type: 0x11, Bytes: make([]byte, 60000)}}
+		sg := subgroup(t, w, 0)
+		check(t, sg.WriteObject(0, large, []byte("x")))
+		check(t, sg.WriteObject(1, large, []byte("y")))
+		r := sub.Track().NewReader(moq.ReaderConfig{Start: moq.StartAt})
+		got := must[*moq.SubgroupReader](t)(r.NextSubgroup(t.Context()))
+		o := must[*moq.Object](t)(got.Next(t.Context()))
+		if len(o.Properties) != 1 || len(o.Properties[0].Bytes) != 60000 {
+			t.Error("properties got lost")
+		}
+		wantObject(t, got, 1, "y")
+		p.close()
+	})
+}

@@ -420,6 +420,20 @@ func TestTrackStatusAndGoAway(t *testing.T) {
 		origin.add(w.Track())
 		moved := make(chan GoAway, 1)
 		p := connect(t, pipe, Config{GoAway: func(g GoAway) { moved <- g }}, Config{Handler: origin})
+		st := must[Status](t)(p.client.TrackStatus(t.Context(), trackName, ""))
+		if st.Largest != nil {
+			t.Errorf("largest %v of an empty track", st.Largest)
+		}
+		check(t, subgroup(t, w, 3).WriteObject(4, nil, nil))
+		st = must[Status](t)(p.client.TrackStatus(t.Context(), trackName, ""))
+		if st.Largest == nil || *st.Largest != (moq.Location{Group: 3, Object: 4}) {
+			t.Errorf("largest %v", st.Largest)
+		}
+		_, err := p.client.TrackStatus(t.Context(), moq.FullTrackName{Track: "x"}, "")
+		var re *RequestError
+		if !errors.As(err, &re) || re.Code != wire.RequestDoesNotExist {
+			t.Errorf("status of no track: %v", err)
+		}
 		sub := must[*Subscription](t)(p.client.Subscribe(t.Context(), trackName, SubscribeOptions{}))
 		check(t, p.server.GoAway(t.Context(), "moqt://other/", 2*time.Second))
 		if g := <-moved; g.URI != "moqt://other/" || g.Timeout != 2*time.Second {

@@ -114,7 +114,7 @@ func (s *Session) receiveControl(r *messageReader) {
 		return
 	}
 	if err := s.receiveSetup(r); err != nil {
-		s.fail(err)
+		s.controlEnded(err)
 		return
 	}
 	for {
@@ -135,16 +135,18 @@ func (s *Session) receiveControl(r *messageReader) {
 	}
 }
 
-// controlEnded closes the session after the end of the peer's control stream.
+// controlEnded closes the session after the end of the peer's control stream,
+// or over what came on it. The end of the connection is for Run to tell.
 func (s *Session) controlEnded(err error) {
 	var end *transport.StreamError
+	var local *LocalError
+	var breach *wire.Error
 	switch {
 	case errors.Is(err, io.EOF), errors.As(err, &end):
-		err = violation("control stream was closed")
-	case s.conn.Context().Err() != nil:
-		return // Run knows why
+		s.fail(violation("control stream was closed"))
+	case errors.As(err, &local), errors.As(err, &breach):
+		s.fail(err)
 	}
-	s.fail(err)
 }
 
 func (s *Session) receiveSetup(r *messageReader) error {

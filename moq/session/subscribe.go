@@ -60,16 +60,26 @@ type Update struct {
 
 // Subscription fills a Track with what the peer publishes.
 type Subscription struct {
-	track *moq.Track
-	own   bool // the session ends the Track
-	in    *inbound
-	r     *requestStream
-	done  chan struct{}
-	err   error // set before done is closed
+	track   *moq.Track
+	own     bool // the session ends the Track
+	largest *moq.Location
+	in      *inbound
+	r       *requestStream
+	done    chan struct{}
+	err     error // set before done is closed
 }
 
 // Track returns the Track that is filled.
 func (p *Subscription) Track() *moq.Track { return p.track }
+
+// Largest returns the largest Location that the publisher had when it accepted
+// the subscription; false when the Track had no Objects.
+func (p *Subscription) Largest() (moq.Location, bool) {
+	if p.largest == nil {
+		return moq.Location{}, false
+	}
+	return *p.largest, true
+}
 
 // Done is closed when the subscription has ended.
 func (p *Subscription) Done() <-chan struct{} { return p.done }
@@ -208,7 +218,7 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 	if err := supported(ok.Properties); err != nil {
 		return fail(err)
 	}
-	p := &Subscription{r: r, own: opts.Into == nil, done: make(chan struct{})}
+	p := &Subscription{r: r, own: opts.Into == nil, largest: ok.Params.LargestObject, done: make(chan struct{})}
 	var w *moq.TrackWriter
 	if opts.Into != nil {
 		if w, err = opts.Into(ok.Properties); err != nil {
