@@ -1,5 +1,5 @@
 import type { AudioFormat, EncodedFrame } from './broadcast.ts';
-import { MediaClock } from './media_clock.ts';
+import type { MediaClock } from './media_clock.ts';
 import type { AudioSettings, StudioFailure } from './messages.ts';
 import { bytesOf } from './video_encoding.ts';
 
@@ -15,14 +15,16 @@ export interface AudioEncodingEvents {
 export class AudioEncoding {
   readonly #settings: AudioSettings;
   readonly #events: AudioEncodingEvents;
-  readonly #clock = new MediaClock();
+  readonly #clock: Pick<MediaClock, 'observe' | 'map'>;
   #encoder: AudioEncoder | undefined;
   #input = { sampleRate: 0, channels: 0 };
   #format: AudioFormat | undefined;
   #closed = false;
 
-  constructor(settings: AudioSettings, events: AudioEncodingEvents) {
+  /** clock: maps the source's timestamps to the wall clock. */
+  constructor(settings: AudioSettings, events: AudioEncodingEvents, clock: Pick<MediaClock, 'observe' | 'map'>) {
     this.#settings = settings;
+    this.#clock = clock;
     this.#events = events;
   }
 
@@ -31,7 +33,7 @@ export class AudioEncoding {
     try {
       if (this.#closed) return;
       // A piece is complete only when its last sample has been captured.
-      this.#clock.observe(data.timestamp, Date.now() * 1000 - data.duration);
+      if (!this.#clock.observe(data.timestamp, Date.now() * 1000 - data.duration)) return;
       const channels = Math.min(2, data.numberOfChannels);
       if (data.sampleRate !== this.#input.sampleRate || channels !== this.#input.channels) {
         this.#input = { sampleRate: data.sampleRate, channels };

@@ -7,6 +7,10 @@ import type { StudioFailure, StudioState } from './messages.ts';
 /** How long the last Objects may take to leave when the broadcast ends, in milliseconds. */
 const FLUSH_MS = 1500;
 
+/** How often the node is asked for a sign of life, and how long its answer may take, in milliseconds. */
+const PROBE_EVERY_MS = 2000;
+const PROBE_TIMEOUT_MS = 4000;
+
 /** What the publisher needs of the world around it. */
 export interface PublisherOptions {
   readonly room: string;
@@ -74,6 +78,18 @@ export class Publisher {
     this.#session?.close();
   }
 
+  /** Closes a session whose peer is gone: QUIC itself only notices after half a minute of silence. */
+  async #watch(session: Session): Promise<void> {
+    try {
+      while (this.#session === session) {
+        await session.probe(PROBE_TIMEOUT_MS);
+        if (!(await sleep(PROBE_EVERY_MS, this.#stop.signal))) return;
+      }
+    } catch {
+      session.close(SessionCode.ControlMessageTimeout, DEAD);
+    }
+  }
+
   /** One session, from the ticket to its end. */
   async #publish(): Promise<CloseInfo> {
     const { room, streamKey, broadcast, onState, ticket = requestTicket, connect = connectSession } = this.#options;
@@ -88,6 +104,7 @@ export class Publisher {
       this.#takeover = false;
       this.#backoff.works(performance.now());
       onState({ kind: 'live', since: Date.now() });
+      void this.#watch(session);
       void session.goingAway.then(({ uri }) => {
         this.#moveTo = uri || admitted.url;
         session.close(SessionCode.NoError, 'moving');
@@ -101,6 +118,9 @@ export class Publisher {
     }
   }
 }
+
+/** What a session that was found dead is closed with. */
+const DEAD = 'the node does not answer';
 
 function connectSession(url: string, ticket: PublishTicket, signal: AbortSignal): Promise<Session> {
   return Session.connect(url, {

@@ -1,6 +1,6 @@
 import type { EncodedFrame, VideoFormat } from './broadcast.ts';
 import { chooseEncoder, fitInto, type Choice } from './codecs.ts';
-import { MediaClock } from './media_clock.ts';
+import type { MediaClock } from './media_clock.ts';
 import type { StudioFailure, VideoSettings } from './messages.ts';
 
 /** The longest time between key frames in microseconds: how long a viewer waits who cannot fetch the current Group. */
@@ -19,7 +19,7 @@ export interface VideoEncodingEvents {
 export class VideoEncoding {
   readonly #settings: VideoSettings;
   readonly #events: VideoEncodingEvents;
-  readonly #clock = new MediaClock();
+  readonly #clock: Pick<MediaClock, 'observe' | 'map'>;
   #bitrate: number;
   #encoder: VideoEncoder | undefined;
   #choice: Choice | undefined;
@@ -32,8 +32,10 @@ export class VideoEncoding {
   encoded = 0;
   dropped = 0;
 
-  constructor(settings: VideoSettings, events: VideoEncodingEvents) {
+  /** clock: maps the source's timestamps to the wall clock. */
+  constructor(settings: VideoSettings, events: VideoEncodingEvents, clock: Pick<MediaClock, 'observe' | 'map'>) {
     this.#settings = settings;
+    this.#clock = clock;
     this.#events = events;
     this.#bitrate = settings.bitrate;
   }
@@ -63,8 +65,7 @@ export class VideoEncoding {
   encode(frame: VideoFrame): void {
     try {
       if (this.#closed) return;
-      // When it arrived, frames may have waited for this thread; the clock takes the quickest ones.
-      this.#clock.observe(frame.timestamp, Date.now() * 1000);
+      if (!this.#clock.observe(frame.timestamp, Date.now() * 1000)) return;
       if (frame.displayWidth !== this.#source.width || frame.displayHeight !== this.#source.height) {
         this.#source = { width: frame.displayWidth, height: frame.displayHeight };
         void this.#choose();

@@ -2,6 +2,7 @@
 
 import { AudioEncoding } from './audio_encoding.ts';
 import { StudioBroadcast } from './broadcast.ts';
+import { MediaClock, wallClock } from './media_clock.ts';
 import type { FromWorker, StudioFailure, ToWorker, WorkerSource } from './messages.ts';
 import { drawPattern } from './pattern.ts';
 import { Publisher } from './publisher.ts';
@@ -45,20 +46,30 @@ class Studio {
     this.#rate = new RateControl(start.video.bitrate);
     this.#broadcast = new StudioBroadcast(Date.now(), () => this.#video.wantKeyFrame());
     const failed = (failure: StudioFailure): void => void this.stop(failure);
-    this.#video = new VideoEncoding(start.video, {
-      frame: (frame) => {
-        this.#broadcast.writeVideo(frame);
-        this.#begin();
+    const clock = (): Pick<MediaClock, 'observe' | 'map'> =>
+      start.source.kind === 'pattern' ? wallClock : new MediaClock();
+    this.#video = new VideoEncoding(
+      start.video,
+      {
+        frame: (frame) => {
+          this.#broadcast.writeVideo(frame);
+          this.#begin();
+        },
+        failed,
       },
-      failed,
-    });
-    this.#audio = new AudioEncoding(start.audio, {
-      frame: (frame) => {
-        this.#broadcast.writeAudio(frame);
-        this.#begin();
+      clock(),
+    );
+    this.#audio = new AudioEncoding(
+      start.audio,
+      {
+        frame: (frame) => {
+          this.#broadcast.writeAudio(frame);
+          this.#begin();
+        },
+        failed,
       },
-      failed,
-    });
+      clock(),
+    );
     this.#publisher = new Publisher({
       room: start.room,
       streamKey: start.streamKey,

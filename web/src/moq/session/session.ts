@@ -125,6 +125,15 @@ export class Session {
     return this.#core.publishNamespace(namespace, find);
   }
 
+  /**
+   * Asks the peer for something that cannot exist and resolves to the milliseconds that its answer took: a sign of life,
+   * for which the draft has no message. Rejects with SessionError when the session ends, and with a RequestError of code
+   * Timeout when no answer comes in time.
+   */
+  probe(timeoutMs: number): Promise<number> {
+    return this.#core.probe(timeoutMs);
+  }
+
   stats(): SessionStats {
     return this.#core.stats();
   }
@@ -252,6 +261,38 @@ class Core implements SubscriptionHost, PublishHost {
     }
     void publication.watch(this);
     return publication;
+  }
+
+  async probe(timeoutMs: number): Promise<number> {
+    const started = performance.now();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let request: OpenRequest | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new RequestError(RequestCode.Timeout, 'the peer does not answer')), timeoutMs);
+    });
+    const ask = async (): Promise<void> => {
+      // Session-level Tracks are never passed on to another session (section 3.2.2), so the peer itself answers.
+      request = await this.openRequest((requestId) => ({
+        type: MessageType.TrackStatus,
+        requestId,
+        name: { namespace: ['.session'], track: 'probe' },
+        params: {},
+      }));
+      try {
+        await receiveAnswer(this, request);
+      } catch (error) {
+        if (!(error instanceof RequestError)) throw error;
+      }
+    };
+    try {
+      await Promise.race([ask(), late]);
+      return performance.now() - started;
+    } catch (error) {
+      request?.stream.cancel();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   stats(): SessionStats {
