@@ -37,7 +37,9 @@ export default function PlayerPage(): JSX.Element {
         <div>
           <h1>{live()?.title ?? params.room}</h1>
           <p class="room-meta">
-            <span>{params.room}</span>
+            <Show when={live() !== undefined && live()?.title !== params.room}>
+              <span>{params.room}</span>
+            </Show>
             <Show when={live()}>
               {(entry) => (
                 <>

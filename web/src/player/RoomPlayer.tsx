@@ -171,9 +171,10 @@ export function RoomPlayer(props: {
           }}
         />
         <span class="player-gap" />
-        <label class="player-mode">
-          <span>Delay</span>
+        <span class="player-mode">
+          <span aria-hidden="true">Delay</span>
           <select
+            aria-label="Delay"
             value={view().mode}
             onChange={(event) => player?.setMode(event.currentTarget.value as LatencyMode)}
           >
@@ -181,7 +182,7 @@ export function RoomPlayer(props: {
             <option value="balanced">Balanced</option>
             <option value="smooth">Smoothest</option>
           </select>
-        </label>
+        </span>
         <button
           type="button"
           class="player-button"

@@ -5,6 +5,8 @@ import type { GlassToGlass, PlaybackStats } from './messages.ts';
 import { CounterMeter } from './meter.ts';
 import { Backoff } from './reconnect.ts';
 import type { Sound } from './sound.ts';
+import { KeptToken } from './kept_token.ts';
+import { requestToken } from './room_api.ts';
 
 /** The type of a multivariant playlist, by which a browser tells whether it plays HLS itself. */
 const playlistType = 'application/vnd.apple.mpegurl';
@@ -44,6 +46,7 @@ export class HlsEngine implements Engine {
   private leaveSound: (() => void) | undefined;
   private meter: CounterMeter | undefined;
   private measuring = false;
+  private readonly token: KeptToken;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private readonly watch: ReturnType<typeof setInterval>;
   private progress = { time: 0, atMs: Date.now(), stalled: false };
@@ -63,6 +66,7 @@ export class HlsEngine implements Engine {
     },
   ) {
     this.url = `${options.base.replace(/\/$/, '')}/${encodeURIComponent(options.room)}/index.m3u8`;
+    this.token = new KeptToken(() => requestToken(options.room));
     this.mode = options.mode;
     this.element.playsInline = true;
     this.element.autoplay = true;
@@ -148,6 +152,7 @@ export class HlsEngine implements Engine {
     clearInterval(this.watch);
     clearTimeout(this.retry);
     this.leaveSound?.();
+    this.token.close();
     this.hls?.destroy();
     this.element.removeAttribute('src');
     this.element.load();
@@ -155,8 +160,10 @@ export class HlsEngine implements Engine {
 
   private async start(): Promise<void> {
     this.counts.starts++;
+    await this.token.ready();
+    if (this.closed) return;
     if (hlsSupport() !== 'script') {
-      this.element.src = this.url;
+      this.element.src = this.token.value === undefined ? this.url : `${this.url}?jwt=${encodeURIComponent(this.token.value)}`;
       this.element.onerror = () => this.failed('the playlist cannot be played');
       this.play();
       return;
@@ -168,6 +175,9 @@ export class HlsEngine implements Engine {
     const hls = new HlsClass({
       lowLatencyMode: true,
       backBufferLength: 10,
+      xhrSetup: (xhr) => {
+        if (this.token.value !== undefined) xhr.setRequestHeader('Authorization', `Bearer ${this.token.value}`);
+      },
       maxLiveSyncPlaybackRate: 1.1,
       ...(seconds === undefined ? {} : { liveSyncDuration: seconds }),
     });

@@ -15,6 +15,8 @@ export interface ViewerToken {
   /** Overrides the server's list of MoQ addresses. */
   readonly url: string | undefined;
   readonly token: string;
+  /** When it can no longer be used, in ms since the epoch; NaN when the server does not say. */
+  readonly expiresMs: number;
 }
 
 /** A room that is live, as the lobby shows it. */
@@ -62,7 +64,7 @@ export async function requestToken(room: string, signal?: AbortSignal): Promise<
   );
   const token = text(json['token']);
   if (token === undefined) throw new ApiError(0, 'the answer holds no token');
-  return { token, url: text(json['url']) };
+  return { token, url: text(json['url']), expiresMs: Date.parse(text(json['expires']) ?? '') };
 }
 
 /** Lists the rooms that are live. Throws {@link ApiError}. */

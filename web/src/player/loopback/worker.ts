@@ -41,7 +41,7 @@ control.onmessage = ({ data: request }: MessageEvent<LoopbackRequest>) => {
 
 serveWatchWorker({
   fetchConfig: async () => ({ moq: ['https://loopback.invalid/'], certificateHash: undefined, hls: undefined }),
-  requestToken: async () => ({ url: undefined, token: 'loopback' }),
+  requestToken: async () => ({ url: undefined, expiresMs: NaN, token: 'loopback' }),
   connect: async () => {
     if (down) throw new Error('the server is down');
     const [near, far] = transportPipe();
