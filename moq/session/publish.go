@@ -14,38 +14,13 @@ import (
 // guards it.
 type served struct {
 	// byID has a nil sender for a request that has not been answered.
-	byID map[uint64]*sender
-	// tracks counts subscriptions by Track, for draft 18.
-	tracks map[string]int
+	byID   map[uint64]*sender
+	claims claims
 }
 
 func (t *served) init() {
 	t.byID = make(map[uint64]*sender)
-	t.tracks = make(map[string]int)
-}
-
-// claim counts a subscription of a Track. It fails where there may be only
-// one: "For a given Track, an endpoint can have at most one subscription to a
-// Track acting as the publisher" (draft-ietf-moq-transport-18, section
-// "Subscriptions").
-func (s *Session) claim(name moq.FullTrackName) error {
-	key := name.Key()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draft == wire.Draft18 && s.served.tracks[key] > 0 {
-		return &RequestError{Code: wire.RequestDuplicateSubscription}
-	}
-	s.served.tracks[key]++
-	return nil
-}
-
-func (s *Session) unclaim(name moq.FullTrackName) {
-	key := name.Key()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.served.tracks[key]--; s.served.tracks[key] == 0 {
-		delete(s.served.tracks, key)
-	}
+	t.claims = make(claims)
 }
 
 // setServed makes a subscription known to Joining FETCHes: first with a nil
@@ -91,11 +66,12 @@ func (s *Session) trackFor(ctx context.Context, kind RequestKind, name moq.FullT
 
 // serveSubscribe serves a SUBSCRIBE of the peer until it ends.
 func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCauseFunc, r *requestStream, m *wire.Subscribe, token string) {
-	if err := s.claim(m.Name); err != nil {
+	release, err := s.claim(ctx, s.served.claims, m.Name, true)
+	if err != nil {
 		r.refuse(err)
 		return
 	}
-	defer s.unclaim(m.Name)
+	defer release()
 
 	var d *sender
 	answered := make(chan struct{})
@@ -140,6 +116,7 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 	close(answered)
 	code, err := d.run()
 	_ = s.endPublishing(ctx, r, d, code, err) // nobody is left to be told
+	release()
 	r.awaitEnd(watched)
 }
 
@@ -275,17 +252,18 @@ func (p *Publication) Close() {
 // the peer can FETCH earlier ones. The publication then goes on until the
 // Track ends, Close is called or the peer cancels; ctx is for the wait only.
 func (s *Session) Publish(ctx context.Context, track *moq.Track) (*Publication, error) {
-	if err := s.claim(track.Name()); err != nil {
+	release, err := s.claim(ctx, s.served.claims, track.Name(), false)
+	if err != nil {
 		return nil, err
 	}
-	p, err := s.startPublishing(ctx, track)
+	p, err := s.startPublishing(ctx, track, release)
 	if err != nil {
-		s.unclaim(track.Name())
+		release()
 	}
 	return p, err
 }
 
-func (s *Session) startPublishing(ctx context.Context, track *moq.Track) (*Publication, error) {
+func (s *Session) startPublishing(ctx context.Context, track *moq.Track, release func()) (*Publication, error) {
 	d, err := s.newSender(s.ctx, track, s.takeAlias(), &wire.Params{})
 	if err != nil {
 		return nil, err
@@ -297,7 +275,7 @@ func (s *Session) startPublishing(ctx context.Context, track *moq.Track) (*Publi
 	}
 	p := &Publication{d: d, done: make(chan struct{})}
 	s.setServed(r.id, d)
-	if !s.spawn(func() { s.publish(p, r) }) {
+	if !s.spawn(func() { s.publish(p, r, release) }) {
 		s.unsetServed(r.id)
 		r.release()
 		d.drop()
@@ -343,13 +321,12 @@ func (s *Session) offer(ctx context.Context, d *sender) (*requestStream, error) 
 }
 
 // publish serves a PUBLISH of this end until it ends.
-func (s *Session) publish(p *Publication, r *requestStream) {
+func (s *Session) publish(p *Publication, r *requestStream, release func()) {
 	defer r.release()
-	defer s.unclaim(p.d.track.Name())
 	defer s.unsetServed(r.id)
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(r.stream.Context(), func() { cancel(ErrCancelled) })()
+	defer r.onStop(cancel)()
 	defer context.AfterFunc(ctx, func() { p.d.cancel(context.Cause(ctx)) })()
 	watched := make(chan struct{})
 	if !s.spawn(func() {
@@ -367,6 +344,7 @@ func (s *Session) publish(p *Publication, r *requestStream) {
 	if errors.As(p.err, &done) && done.Code == wire.DoneTrackEnded {
 		p.err = nil
 	}
+	release()
 	close(p.done)
 	r.awaitEnd(watched)
 }

@@ -226,6 +226,7 @@ type inbound struct {
 	join   *join // nil when there is no Joining FETCH
 
 	updates updates
+	release func() // ends the claim of the Track
 
 	// ctx ends with the subscription.
 	ctx    context.Context
@@ -259,14 +260,13 @@ type inboundTable struct {
 	cancelled []uint64
 	// fetches are this end's FETCHes whose data stream may still come.
 	fetches map[uint64]*fetch
-	// tracks counts subscriptions by Track, for draft 18.
-	tracks map[string]int
+	claims  claims
 }
 
 func (t *inboundTable) init() {
 	t.byAlias = make(map[uint64][]*inbound)
 	t.fetches = make(map[uint64]*fetch)
-	t.tracks = make(map[string]int)
+	t.claims = make(claims)
 }
 
 // newInbound makes the subscriber's end of a subscription, which streams can
@@ -292,6 +292,7 @@ func (s *Session) newInbound(ctx context.Context, r *requestStream, name moq.Ful
 // refused.
 func (in *inbound) remove(cause error) {
 	in.cancel(cause)
+	in.release()
 	if j := in.join; j != nil {
 		<-j.done // its fetch ends with ctx
 		in.mu.Lock()

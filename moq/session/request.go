@@ -250,9 +250,7 @@ func (s *Session) serve(st transport.Stream) {
 
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
-	// A peer cancels a request with STOP_SENDING, whether or not it has ended
-	// its own direction.
-	defer context.AfterFunc(st.Context(), func() { cancel(ErrCancelled) })()
+	defer r.onStop(cancel)()
 
 	if h := s.cfg.Handler; h == nil {
 		r.refuse(&RequestError{Code: wire.RequestNotSupported})
@@ -321,6 +319,16 @@ func (s *Session) end() {
 	s.open--
 }
 
+// onStop cancels a request when the peer stops its stream, which it may do
+// whether or not it has ended its own direction. The returned function ends
+// that.
+func (r *requestStream) onStop(cancel context.CancelCauseFunc) (stop func() bool) {
+	return context.AfterFunc(r.stream.Context(), func() {
+		r.s.failed(context.Cause(r.stream.Context())) // the end of the connection comes first
+		cancel(ErrCancelled)
+	})
+}
+
 // refuse sends REQUEST_ERROR and ends the stream.
 func (r *requestStream) refuse(err error) {
 	if r.send(r.s.ctx, refusal(err)) != nil {
@@ -346,6 +354,7 @@ func (r *requestStream) watch(cancel context.CancelCauseFunc, update func(*wire.
 			if errors.Is(err, io.EOF) {
 				return true
 			}
+			r.s.failed(err) // the end of the connection comes first
 			cancel(ErrCancelled)
 			return false
 		}

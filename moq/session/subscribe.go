@@ -124,37 +124,16 @@ func (s *Session) Subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 	if opts.Join && opts.Filter.Type != 0 {
 		return nil, errors.New("session: Join needs the Largest Object filter")
 	}
-	if err := s.claimInbound(name); err != nil {
+	release, err := s.claim(ctx, s.inbound.claims, name, false)
+	if err != nil {
 		return nil, err
 	}
-	p, err := s.subscribe(ctx, name, opts)
+	p, err := s.subscribe(ctx, name, opts, release)
 	if err != nil {
-		s.unclaimInbound(name)
+		release()
 		return nil, err
 	}
 	return p, nil
-}
-
-// claimInbound counts a subscription of this end. In draft 18 there may be
-// only one per Track.
-func (s *Session) claimInbound(name moq.FullTrackName) error {
-	key := name.Key()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draft == wire.Draft18 && s.inbound.tracks[key] > 0 {
-		return &RequestError{Code: wire.RequestDuplicateSubscription, Reason: "this end has subscribed to the track"}
-	}
-	s.inbound.tracks[key]++
-	return nil
-}
-
-func (s *Session) unclaimInbound(name moq.FullTrackName) {
-	key := name.Key()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.inbound.tracks[key]--; s.inbound.tracks[key] == 0 {
-		delete(s.inbound.tracks, key)
-	}
 }
 
 func (o *SubscribeOptions) params() wire.Params {
@@ -181,7 +160,7 @@ func (o *SubscribeOptions) params() wire.Params {
 	return p
 }
 
-func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts SubscribeOptions) (*Subscription, error) {
+func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts SubscribeOptions, release func()) (*Subscription, error) {
 	r, err := s.openRequest(ctx, func(id uint64) wire.Message {
 		return &wire.Subscribe{RequestID: id, Name: name, Params: opts.params()}
 	})
@@ -236,6 +215,7 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 		s.fail(err)
 		return fail(err)
 	}
+	p.in.release = release
 	if j != nil {
 		j.start(p.in, f)
 	}
@@ -259,7 +239,6 @@ func supported(p moq.Properties) error {
 // subscribed receives a subscription until it ends.
 func (s *Session) subscribed(p *Subscription) {
 	defer p.r.release()
-	defer s.unclaimInbound(p.in.name)
 	err := p.in.follow(nil)
 	p.in.remove(err)
 	p.err = err
@@ -367,6 +346,7 @@ func (in *inbound) follow(update func(*wire.RequestUpdate)) error {
 		}
 		switch m := m.(type) {
 		case *wire.PublishDone:
+			in.release() // only late streams are still to come
 			in.awaitLate(m.StreamCount)
 			if in.ctx.Err() != nil {
 				return context.Cause(in.ctx)
@@ -534,11 +514,12 @@ func (s *Session) servePublish(ctx context.Context, cancel context.CancelCauseFu
 		r.refuse(err)
 		return
 	}
-	if err := s.claimInbound(m.Name); err != nil {
+	release, err := s.claim(ctx, s.inbound.claims, m.Name, true)
+	if err != nil {
 		r.refuse(err)
 		return
 	}
-	defer s.unclaimInbound(m.Name)
+	defer release()
 	q := &PublishRequest{Name: m.Name, Properties: m.Properties, Token: token, Largest: m.Params.LargestObject}
 	w, err := s.cfg.Handler.Publish(ctx, q)
 	if err == nil && w == nil {
@@ -549,13 +530,13 @@ func (s *Session) servePublish(ctx context.Context, cancel context.CancelCauseFu
 		r.refuse(err)
 		return
 	}
-	err = s.receivePublished(ctx, r, m, q.Join, w)
+	err = s.receivePublished(ctx, r, m, q.Join, w, release)
 	cancel(err)
 	w.End(trackEnd(err))
 }
 
 // receivePublished accepts a PUBLISH and fills w until the publisher is done.
-func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wire.Publish, withJoin bool, w *moq.TrackWriter) error {
+func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wire.Publish, withJoin bool, w *moq.TrackWriter, release func()) error {
 	var j *join
 	if withJoin && m.Params.LargestObject != nil && (m.Params.Forward == nil || *m.Params.Forward) {
 		j = &join{done: make(chan struct{}), group: m.Params.LargestObject.Group}
@@ -565,6 +546,7 @@ func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wir
 		s.fail(err)
 		return err
 	}
+	in.release = release
 	forward := true
 	if err := r.send(ctx, &wire.RequestOK{Params: wire.Params{Forward: &forward}}); err != nil {
 		in.remove(err)
