@@ -7,6 +7,9 @@ import type { StudioFailure, StudioState } from './messages.ts';
 /** How long the last Objects may take to leave when the broadcast ends, in milliseconds. */
 const FLUSH_MS = 1500;
 
+/** How a node says that a newer publisher replaced this one: the draft has no code for it. */
+const TAKEN_OVER = /taken over/i;
+
 /** How often the node is asked for a sign of life, and how long its answer may take, in milliseconds. */
 const PROBE_EVERY_MS = 2000;
 const PROBE_TIMEOUT_MS = 4000;
@@ -32,6 +35,7 @@ export class Publisher {
   #session: Session | undefined;
   #moveTo: string | undefined;
   #takeover: boolean;
+  #wasLive = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -50,19 +54,25 @@ export class Publisher {
     onState({ kind: 'connecting' });
     while (!this.#stop.signal.aborted) {
       let reason: string;
+      let atLeast = 0;
       try {
         const closed = await this.#publish();
         reason = closed.reason;
+        if (closed.remote && TAKEN_OVER.test(closed.reason)) {
+          return { kind: 'busy', message: 'Somebody else went live in this room and took it over.' };
+        }
         // GOAWAY and a change of nodes are no failure: the next session is opened at once.
         if (this.#moveTo !== undefined) continue;
       } catch (error) {
         if (this.#stop.signal.aborted) break;
         const failure = finalFailure(error);
-        if (failure) return failure;
+        // After a broken connection the node may still hold the room for us, until our last session counts as silent.
+        if (failure && !(failure.kind === 'busy' && this.#wasLive)) return failure;
+        if (error instanceof RequestError) atLeast = error.retryAfterMs ?? 0;
         reason = error instanceof Error ? error.message : String(error);
       }
       if (this.#stop.signal.aborted) break;
-      const wait = this.#backoff.next(performance.now());
+      const wait = Math.max(atLeast, this.#backoff.next(performance.now()));
       onState({ kind: 'reconnecting', reason, retryAt: Date.now() + wait });
       if (!(await sleep(wait, this.#stop.signal))) break;
     }
@@ -102,6 +112,7 @@ export class Publisher {
     try {
       await session.publishNamespace(['live', room], (track) => broadcast.find(track));
       this.#takeover = false;
+      this.#wasLive = true;
       this.#backoff.works(performance.now());
       onState({ kind: 'live', since: Date.now() });
       void this.#watch(session);

@@ -240,6 +240,49 @@ describe('the publisher', () => {
     await attempt(true);
     assert.deepEqual(urls, ['https://node.example/', 'https://node.example/?takeover=1']);
   });
+
+  test('who was taken over does not come back by itself', async () => {
+    const publisher = new Publisher({
+      room: 'demo',
+      streamKey: 'key',
+      takeover: false,
+      broadcast: new StudioBroadcast(1000, () => undefined),
+      onState: () => undefined,
+      ticket,
+      connect: async () => {
+        const { node, streamer } = await connected();
+        setImmediate(() => node.close(0, 'taken over by a newer publisher'));
+        return streamer;
+      },
+    });
+    assert.equal((await publisher.run())?.kind, 'busy');
+  });
+
+  test('a room that is still held for its lost session is waited for', async () => {
+    const states: StudioState['kind'][] = [];
+    let attempts = 0;
+    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const publisher: Publisher = new Publisher({
+      room: 'demo',
+      streamKey: 'key',
+      takeover: false,
+      broadcast,
+      backoff: new Backoff({ firstMs: 1, maxMs: 1, steadyMs: 1000 }),
+      ticket,
+      onState: (state) => {
+        states.push(state.kind);
+        if (state.kind === 'live' && attempts === 3) void publisher.stop();
+      },
+      connect: async () => {
+        if (++attempts === 2) throw new RequestError(RequestCode.Uninterested, 'the room has a publisher');
+        const { node, streamer } = await connected();
+        if (attempts === 1) setImmediate(() => node.close(1, 'lost'));
+        return streamer;
+      },
+    });
+    assert.equal(await publisher.run(), undefined);
+    assert.deepEqual(states, ['connecting', 'live', 'reconnecting', 'reconnecting', 'live']);
+  });
 });
 
 describe('the clock', () => {
