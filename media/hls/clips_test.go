@@ -1,9 +1,11 @@
 package hls
 
 import (
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf/cmaftest"
@@ -47,5 +49,40 @@ func TestClips(t *testing.T) {
 				t.Errorf("ffmpeg decodes %d frames, want %d", n, len(tr.Frames))
 			}
 		})
+	}
+}
+
+// TestFFmpegPlays has ffmpeg play a whole broadcast over HTTP, from the
+// multivariant playlist on, with a change of picture size in the middle.
+func TestFFmpegPlays(t *testing.T) {
+	clip := func(size string) cmaftest.Track {
+		return cmaftest.Clip(t, "-f", "lavfi", "-i", "testsrc2=rate=30:size="+size, "-t", "6", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "60", "-pix_fmt", "yuv420p")[0]
+	}
+	clips := []cmaftest.Track{clip("192x108"), clip("256x144")}
+	sound := cmaftest.Clip(t, append(slices.Clone(cmaftest.Tone), "-t", "12", "-c:a", "aac")...)[0]
+	m := NewMuxer(Config{})
+	m.Start([]Track{{"video0", clips[0].Format}, {"audio0", sound.Format}})
+	start := wall()
+	frames := 0
+	var v script
+	for i, c := range clips {
+		for _, f := range c.Frames {
+			f.PTS += start.Add(time.Duration(i) * 6 * time.Second)
+			v.frames = append(v.frames, f)
+			frames++
+		}
+	}
+	v.track = "video0"
+	a := script{track: "audio0"}
+	for _, f := range sound.Frames {
+		f.PTS += start
+		a.frames = append(a.frames, f)
+	}
+	play(t, m, v, a)
+	m.Close()
+	srv := httptest.NewServer(m)
+	defer srv.Close()
+	if n := cmaftest.DecodeInput(t, srv.URL+"/index.m3u8"); n != frames {
+		t.Errorf("ffmpeg decodes %d frames, want %d", n, frames)
 	}
 }

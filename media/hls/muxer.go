@@ -177,6 +177,7 @@ func (m *Muxer) Stop() {
 	broken := false
 	for _, r := range m.renditions {
 		r.finish()
+		r.replay = true
 		broken = broken || !r.empty() && r.disc == m.disc
 	}
 	if broken {
@@ -207,6 +208,16 @@ func (m *Muxer) breakAll(r *rendition) {
 		m.disc++
 		m.discAt = time.Now()
 	}
+}
+
+// joined makes a rendition known that has its first part now.
+func (m *Muxer) joined(r *rendition) {
+	for _, o := range m.renditions {
+		if o != r && !o.empty() && !o.ended {
+			o.publish() // with a report on r
+		}
+	}
+	m.renderMultivariant()
 }
 
 // Ready is closed when every track has its first part, or the first ones

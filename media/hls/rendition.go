@@ -31,9 +31,11 @@ type rendition struct {
 	seg    *segmenter
 	clock  cmaf.Clock
 	order  cmaf.Reorder
-	timed  bool  // clock and order belong to the present timeline
-	last   int64 // highest presentation time of the timeline, in ticks
-	offset int64 // presentation minus decode time at the last key frame
+	timed  bool       // clock and order belong to the present timeline
+	newest media.Time // highest presentation time ever written
+	replay bool       // frames up to newest are from before: drop them
+	last   int64      // highest presentation time of the timeline, in ticks
+	offset int64      // presentation minus decode time at the last key frame
 
 	nextMSN  uint64
 	nextPart uint64
@@ -135,6 +137,14 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 	if r.seg == nil || len(f.Data) == 0 || !r.timed && !key {
 		return broken, nil // nothing can be shown before the first key frame
 	}
+	if r.replay {
+		// A broadcast that was opened again starts with what its cache holds.
+		if behind := r.newest.Sub(f.PTS); behind >= 0 && behind < maxGap || !key {
+			return broken, nil
+		}
+		r.replay = false
+	}
+	r.newest = max(r.newest, f.PTS)
 	nominal := cmaf.FrameDuration(r.format, f.Data)
 	if nominal <= 0 {
 		nominal = r.seg.scale / 30
@@ -227,6 +237,7 @@ func (r *rendition) finish() {
 
 // addPart implements segmentSink.
 func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
+	first := r.empty()
 	if r.open == nil {
 		r.openSegment(at)
 	}
@@ -254,8 +265,10 @@ func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
 	s.entry.Parts = append(s.entry.Parts, part)
 	s.entry.Duration += part.Duration
 	r.publish()
-	if len(r.listed) == 0 {
-		r.m.renderMultivariant() // it may have waited for this track
+	if first {
+		r.m.joined(r)
+	} else if r.m.multivariant.Load() == nil {
+		r.m.renderMultivariant() // for how long to wait for the rest?
 	}
 }
 

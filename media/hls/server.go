@@ -221,27 +221,36 @@ func (s *Server) run(ctx context.Context, rm *room) {
 	<-ctx.Done() // players still fetch what there was
 }
 
+// errOver tells that what can be opened is a broadcast that has ended.
+var errOver = errors.New("the broadcast is over")
+
 // mux opens the broadcast within patience and feeds it to the muxer until it
 // has ended. The error tells that it could not be opened.
 func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for {
+	for again := rm.begun(); ; again = true {
+		if again {
+			// What ended a moment ago may still be cached upstream.
+			select {
+			case <-time.After(retryInterval):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		open, cancel := context.WithDeadline(ctx, deadline)
 		b, err := unpack.Open(open, s.cfg.Subscriber, s.cfg.Namespace(rm.name))
 		cancel()
+		if err == nil && b.Catalog().Complete {
+			b.Close()
+			err = errOver
+		}
 		if err == nil {
 			s.cfg.Logger.Info("hls: muxing", "room", rm.name)
 			_ = rm.muxer.Feed(ctx, b) // fails when ctx is done, which the caller sees
 			b.Close()
 			return nil
 		}
-		first := !rm.begun()
-		if ctx.Err() != nil || first || time.Now().Add(retryInterval).After(deadline) {
-			return err
-		}
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
+		if !rm.begun() || ctx.Err() != nil || time.Now().Add(retryInterval).After(deadline) {
 			return err
 		}
 	}
