@@ -148,7 +148,7 @@ func (b *Broadcast) decode(payload []byte, first bool) (catalog.Catalog, error) 
 // Group.
 func (b *Broadcast) object(ctx context.Context) ([]byte, bool, error) {
 	for {
-		r, fresh, err := b.follow.reader(ctx)
+		fresh, err := b.follow.reader(ctx)
 		if err != nil {
 			return nil, false, err
 		}
@@ -156,20 +156,19 @@ func (b *Broadcast) object(ctx context.Context) ([]byte, bool, error) {
 			b.group = nil
 		}
 		if b.group == nil {
-			g, err := r.NextGroup(ctx)
+			g, err := b.follow.nextGroup(ctx)
 			if err != nil {
 				if err := b.follow.failed(ctx, err); err != nil {
 					return nil, false, err
 				}
 				continue
 			}
-			b.follow.alive()
 			b.group, b.first = g, true
 		}
 		o, err := await(ctx, b.follow.track, b.group.ID(), b.group.Next)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, false, err
+				return nil, false, context.Cause(ctx)
 			}
 			b.group = nil // its end, or what is left of it is lost
 			continue
@@ -183,7 +182,7 @@ func (b *Broadcast) object(ctx context.Context) ([]byte, bool, error) {
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, false, err
+				return nil, false, context.Cause(ctx)
 			}
 			b.group = nil
 			continue

@@ -2,11 +2,16 @@ package unpack
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
 	"github.com/freshet-live/freshet/moq"
 )
+
+// maxMissingGroups tells a hole from a publisher that began anew: Group IDs
+// then jump to the Unix time in milliseconds.
+const maxMissingGroups = 1000
 
 // follower keeps a reader on a Track, across the loss of its publisher.
 type follower struct {
@@ -16,22 +21,68 @@ type follower struct {
 	track   *moq.Track
 	release func()
 	r       *moq.TrackReader
-	fresh   bool // r is new since reader was last called
+	fresh   bool   // r is new since reader was last called
+	last    uint64 // the newest Group that was entered, when begun
+	begun   bool
 	ended   error
 
 	lostAt time.Time // when the publisher was lost; zero while all is well
 	tried  time.Time // when it was last subscribed to again
 }
 
-// open subscribes for the first time.
+// open subscribes and begins at the current Group, or where the reader before
+// left off if that is near.
 func (f *follower) open(ctx context.Context) error {
 	t, release, err := f.sub.Subscribe(ctx, f.name)
 	if err != nil {
 		return err
 	}
+	cfg := moq.ReaderConfig{Start: moq.StartCurrentGroup}
+	if largest, ok := t.Largest(); ok && f.begun && largest.Group >= f.last && largest.Group-f.last <= maxMissingGroups {
+		cfg = moq.ReaderConfig{Start: moq.StartAt, At: moq.Location{Group: f.last}}
+	}
 	f.track, f.release, f.fresh = t, release, true
-	f.r = t.NewReader(moq.ReaderConfig{Start: moq.StartCurrentGroup})
+	f.r = t.NewReader(cfg)
 	return nil
+}
+
+// outOfReach tells whether a Group broke off because its publisher was lost.
+func (f *follower) outOfReach(group uint64) bool {
+	err := f.track.Err()
+	largest, _ := f.track.Largest()
+	return err != nil && err != io.EOF && largest.Group == group
+}
+
+// reopen subscribes again. A node may still have the Track that was lost; what
+// it retains has been read.
+func (f *follower) reopen(ctx context.Context) bool {
+	if f.open(ctx) != nil {
+		return false
+	}
+	if err := f.track.Err(); err != nil && err != io.EOF {
+		f.drop()
+		return false
+	}
+	return true
+}
+
+// nextGroup returns the next Group that has not been entered before. A
+// publisher that began anew with smaller Group IDs is told from one that was
+// merely out of reach by not having the newest Group that was read.
+func (f *follower) nextGroup(ctx context.Context) (*moq.GroupReader, error) {
+	for {
+		g, err := f.r.NextGroup(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if f.begun && g.ID() < f.last {
+			if largest, ok := f.track.Largest(); ok && largest.Group >= f.last {
+				continue
+			}
+		}
+		f.last, f.begun, f.lostAt = g.ID(), true, time.Time{}
+		return g, nil
+	}
 }
 
 // close ends the subscription; reader then returns io.EOF.
@@ -51,10 +102,10 @@ func (f *follower) drop() {
 	f.r, f.release = nil, nil
 }
 
-// reader returns the reader to use, and whether it is another one than the
-// last time. While the publisher is lost it tries to subscribe again, until
-// ReturnWindow has passed; then it returns io.EOF.
-func (f *follower) reader(ctx context.Context) (r *moq.TrackReader, fresh bool, err error) {
+// reader makes sure that there is a reader and tells whether it is another one
+// than the last time. While the publisher is lost it tries to subscribe again,
+// until ReturnWindow has passed; then it returns io.EOF.
+func (f *follower) reader(ctx context.Context) (fresh bool, err error) {
 	for f.r == nil && f.ended == nil {
 		if time.Since(f.lostAt) > ReturnWindow {
 			f.ended = io.EOF
@@ -66,18 +117,18 @@ func (f *follower) reader(ctx context.Context) (r *moq.TrackReader, fresh bool, 
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			return nil, false, context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
 		f.tried = time.Now()
-		if f.open(ctx) == nil {
+		if f.reopen(ctx) {
 			break
 		}
 	}
 	if f.ended != nil {
-		return nil, false, f.ended
+		return false, f.ended
 	}
 	fresh, f.fresh = f.fresh, false
-	return f.r, fresh, nil
+	return fresh, nil
 }
 
 // failed takes an error of the reader's NextGroup. It returns nil when reading
@@ -85,8 +136,8 @@ func (f *follower) reader(ctx context.Context) (r *moq.TrackReader, fresh bool, 
 func (f *follower) failed(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return err
-	case err == moq.ErrTooFarBehind:
+		return context.Cause(ctx)
+	case errors.Is(err, moq.ErrTooFarBehind):
 		return nil
 	case err == io.EOF:
 		f.drop()
@@ -105,6 +156,3 @@ func (f *follower) failed(ctx context.Context, err error) error {
 	}
 	return nil
 }
-
-// alive notes that something was read.
-func (f *follower) alive() { f.lostAt = time.Time{} }

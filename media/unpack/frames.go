@@ -49,12 +49,14 @@ type FrameReader struct {
 	follow    *follower
 	decoder   decoder
 
-	group   *moq.GroupReader
-	object  uint64 // ID of the Object that comes next
-	began   bool   // a frame has been returned
-	lost    bool   // the next frame is behind a discontinuity
-	last    uint64 // ID of the newest Group, when hasLast
-	hasLast bool
+	group  *moq.GroupReader
+	object uint64 // ID of the Object that comes next in the Group
+	whole  bool   // nothing of the Group has been given up
+	// missing is how many Groups did not come before the current one, which
+	// its first Object may explain.
+	missing uint64
+	began   bool // a frame has been returned
+	lost    bool // the next frame is behind a discontinuity
 	stats   Stats
 }
 
@@ -102,27 +104,46 @@ func (r *FrameReader) Next(ctx context.Context) (Frame, error) {
 
 // enter makes sure that there is a current Group; it may return without one.
 func (r *FrameReader) enter(ctx context.Context) error {
-	tr, fresh, err := r.follow.reader(ctx)
+	fresh, err := r.follow.reader(ctx)
 	if err != nil {
 		return err
 	}
-	if fresh && r.hasLast {
-		r.group, r.lost = nil, true
+	before, had := r.follow.last, r.follow.begun
+	if fresh && had {
+		r.group, r.returned = nil, true
 		r.stats.Returns++
 	}
 	if r.group != nil {
 		return nil
 	}
-	g, err := tr.NextGroup(ctx)
+	g, err := r.follow.nextGroup(ctx)
 	if err != nil {
-		if err == moq.ErrTooFarBehind {
+		if errors.Is(err, moq.ErrTooFarBehind) {
 			r.stats.TooFarBehind++
 			r.lost = true
 		}
 		return r.follow.failed(ctx, err)
 	}
-	r.follow.alive()
-	r.group, r.object = g, 0
+	returned := r.returned
+	r.returned = false
+	switch {
+	case !had || g.ID() == before+1 && !returned:
+	case g.ID() == before && r.whole:
+		// Back in the Group that was current when the publisher was out of
+		// reach: what comes next is the Object after the last one read.
+		r.group = g
+		return nil
+	case g.ID() == before:
+		return nil // its beginning has been read, the rest given up
+	case returned || g.ID() < before || g.ID()-before > maxMissingGroups:
+		r.lost = true
+		if !returned {
+			r.stats.Returns++
+		}
+	default:
+		r.missing = g.ID() - before - 1
+	}
+	r.group, r.object, r.whole = g, 0, true
 	r.stats.Groups++
 	return nil
 }
@@ -136,9 +157,9 @@ func (r *FrameReader) nextObject(ctx context.Context) (*moq.Object, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err == io.EOF:
-		r.leave()
+		r.group = nil
 	default:
-		r.abandon(err)
+		r.broke(err, r.object)
 	}
 	return nil, nil
 }
@@ -162,8 +183,16 @@ func await[T any](ctx context.Context, t *moq.Track, group uint64, read func(con
 	}
 }
 
-// leave ends the current Group regularly.
-func (r *FrameReader) leave() { r.group = nil }
+// broke takes an error that ended the current Group before its Object next.
+// When the publisher is out of reach it may go on there.
+func (r *FrameReader) broke(err error, next uint64) {
+	var reset *moq.ResetError
+	if errors.As(err, &reset) && r.follow.outOfReach(r.group.ID()) {
+		r.group, r.object = nil, next
+		return
+	}
+	r.abandon(err)
+}
 
 // abandon gives up on the current Group.
 func (r *FrameReader) abandon(err error) {
@@ -178,7 +207,7 @@ func (r *FrameReader) abandon(err error) {
 		r.stats.LostObjects++
 	}
 	r.lost = true
-	r.group = nil
+	r.group, r.whole = nil, false
 }
 
 func isMalformed(err error) bool {
@@ -205,7 +234,7 @@ func (r *FrameReader) frame(ctx context.Context, o *moq.Object) (media.Frame, bo
 		if ctx.Err() != nil {
 			return media.Frame{}, false, context.Cause(ctx)
 		}
-		r.abandon(err)
+		r.broke(err, o.ID)
 		return media.Frame{}, false, nil
 	}
 	h, data, err := r.header(o, data)
@@ -258,15 +287,20 @@ func (r *FrameReader) hint() *media.Format {
 // inOrder checks that no Object is missing before o. Publishers say so when
 // they left out IDs on purpose.
 func (r *FrameReader) inOrder(o *moq.Object) bool {
-	first := r.object == 0
-	if first {
-		r.enterAt(o)
+	if o.ID < r.object {
+		return false // read before the publisher was out of reach
 	}
+	first := r.object == 0
+	if r.missing > 0 && gap(o.Properties, moq.PropertyPriorGroupIDGap) < r.missing {
+		r.stats.MissingGroups += r.missing
+		r.lost = true
+	}
+	r.missing = 0
 	missing := o.ID - r.object
 	if missing > 0 && gap(o.Properties, moq.PropertyPriorObjectIDGap) < missing {
 		if r.decoder.kind == media.Video {
 			if first && !r.began {
-				r.group = nil // joined in the middle of a Group: wait for a whole one
+				r.group, r.whole = nil, false // joined in the middle of a Group: wait for a whole one
 				return false
 			}
 			r.abandon(&moq.ResetError{})
@@ -279,26 +313,6 @@ func (r *FrameReader) inOrder(o *moq.Object) bool {
 	}
 	r.object = o.ID + 1
 	return true
-}
-
-// maxMissingGroups tells a hole from a publisher that began anew: Group IDs
-// then jump to the Unix time in milliseconds.
-const maxMissingGroups = 1000
-
-// enterAt takes note of the Group's ID at its first Object.
-func (r *FrameReader) enterAt(o *moq.Object) {
-	id := r.group.ID()
-	if r.hasLast && id > r.last+1 {
-		if missing := id - r.last - 1; gap(o.Properties, moq.PropertyPriorGroupIDGap) < missing {
-			r.lost = true
-			if missing < maxMissingGroups {
-				r.stats.MissingGroups += missing
-			} else {
-				r.stats.Returns++
-			}
-		}
-	}
-	r.last, r.hasLast = id, true
 }
 
 func gap(p moq.Properties, typ uint64) uint64 {
