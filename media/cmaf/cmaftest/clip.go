@@ -168,7 +168,7 @@ func Decode(tb testing.TB, file []byte) int {
 func DecodeInput(tb testing.TB, input string, options ...string) int {
 	tb.Helper()
 	args := append([]string{"-v", "warning", "-nostdin"}, options...)
-	out := run(tb, "ffmpeg", append(args, "-i", input, "-f", "framecrc", "-")...)
+	out := run(tb, "ffmpeg", append(args, "-i", input, "-map", "0:v?", "-map", "0:a?", "-f", "framecrc", "-")...)
 	n := 0
 	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "#") && strings.HasPrefix(line, "0,") {
