@@ -56,8 +56,11 @@ type FrameReader struct {
 	// its first Object may explain.
 	missing uint64
 	began   bool // a frame has been returned
-	lost    bool // the next frame is behind a discontinuity
-	stats   Stats
+	// returned tells that the publisher was lost and is back, and that none
+	// of its Groups has been entered since.
+	returned bool
+	lost     bool // the next frame is behind a discontinuity
+	stats    Stats
 }
 
 // Close ends the subscription.
