@@ -195,8 +195,8 @@ func (f *fetch) into(sink *fetchSink) {
 	close(f.ready)
 }
 
-// await waits for the end of the data stream. It must be called once into has
-// been, and FETCH_OK has come.
+// await waits for the end of the data stream or of ctx; after it the sink is no
+// longer in use.
 func (f *fetch) await() error {
 	select {
 	case err := <-f.stream:

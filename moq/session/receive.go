@@ -242,10 +242,13 @@ type inbound struct {
 // join is a Joining FETCH beside a subscription: streams of the Group that
 // both deliver wait until it is done.
 type join struct {
-	group  uint64
-	done   chan struct{}
-	cancel func() // gives the fetch up; done is closed soon after
-	empty  bool   // there was nothing to join
+	group uint64
+	done  chan struct{} // closed when the fetch has ended
+	empty bool          // there was nothing to join
+	// ctx ends with the fetch; cancel gives it up, and done is closed soon
+	// after.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 
 	// Guarded by inbound.mu.
 	complete bool                           // everything before the live part came
@@ -477,7 +480,7 @@ func (in *inbound) awaitJoin(group uint64) error {
 	select {
 	case <-j.done:
 	case <-t.C:
-		j.cancel()
+		j.cancel(ErrCancelled)
 		<-j.done
 	case <-in.ctx.Done():
 		return context.Cause(in.ctx)

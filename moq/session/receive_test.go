@@ -475,3 +475,47 @@ func TestLargeHeader(t *testing.T) {
 		p.close()
 	})
 }
+
+// A publisher that allows no request of this end, or is gone before it has one,
+// does not keep the Track of its PUBLISH waiting.
+func TestJoinOfPublishFails(t *testing.T) {
+	bubble(t, func(t *testing.T, pipe moqtest.PipeConfig) {
+		pipe.MaxStreams = 1
+		n := newNode()
+		n.join = true
+		c, s := moqtest.NewPipe(pipe)
+		p := &script{t: t, conn: c, run: make(chan error, 1), draft: must[wire.Draft](t)(wire.ParseDraft(pipe.Protocol))}
+		p.s = New(s, RoleServer, Config{Handler: n})
+		go func() { p.run <- p.s.Run(context.Background()) }()
+		p.setup(&wire.Setup{})
+		// The one request of the session under test is in use.
+		blocking := make(chan struct{})
+		go func() {
+			defer close(blocking)
+			_, err := p.s.SubscribeNamespace(t.Context(), nil)
+			if err == nil {
+				t.Error("nobody has answered")
+			}
+		}()
+		p.accept()
+		e := p.request(func(id uint64) wire.Message {
+			return &wire.Publish{RequestID: id, Name: trackName, Alias: 5, Params: wire.Params{LargestObject: &moq.Location{Group: 3}}}
+		})
+		next[*wire.RequestOK](e)
+		h := header(5, 3)
+		h.FirstObject = false
+		b := p.subgroupBytes(h)
+		b = must[[]byte](t)(p.draft.AppendObjectHeader(b, &h, 0, true, wire.ObjectHeader{ID: 1, Size: 1}))
+		begin := time.Now()
+		p.uni(append(b, 'x'))
+		synctest.Wait()
+		r := n.published[trackName.Key()].Track().NewReader(moq.ReaderConfig{Start: moq.StartAt})
+		wantObject(t, must[*moq.SubgroupReader](t)(r.NextSubgroup(t.Context())), 1, "x")
+		if d := time.Since(begin); d != 5*time.Second {
+			t.Errorf("waited %v", d)
+		}
+		p.s.Close(wire.NoError, "")
+		<-blocking
+		<-p.run
+	})
+}

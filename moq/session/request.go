@@ -38,7 +38,7 @@ func (r *requestStream) send(ctx context.Context, m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if err := r.turn.take(ctx); err != nil {
+	if err := r.turn.take(ctx, r.s.ctx.Done()); err != nil {
 		return err
 	}
 	defer r.turn.give()

@@ -422,10 +422,14 @@ func newTurn() turn {
 	return t
 }
 
-func (t turn) take(ctx context.Context) error {
+// take waits for the token. It gives up when ctx ends, or done, after which
+// nobody gives the token back.
+func (t turn) take(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-t:
 		return nil
+	case <-done:
+		return ErrCancelled
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -275,8 +275,8 @@ func (s *Session) GoAway(ctx context.Context, uri string, timeout time.Duration)
 	if err != nil {
 		return err
 	}
-	if err := s.control.turn.take(ctx); err != nil {
-		return err
+	if err := s.control.turn.take(ctx, s.ctx.Done()); err != nil {
+		return s.failed(err)
 	}
 	defer s.control.turn.give()
 	if _, err := s.control.stream.Write(b); err != nil {

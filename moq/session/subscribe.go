@@ -209,7 +209,7 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 	p.track = w.Track()
 	var j *join
 	if f != nil {
-		j = newJoin(f, ok.Params.LargestObject)
+		j = newJoin(s.ctx, ok.Params.LargestObject)
 	}
 	if p.in, err = s.newInbound(s.ctx, r, name, ok.Alias, w, j); err != nil {
 		s.fail(err)
@@ -271,8 +271,8 @@ type updates struct {
 
 // send sends an update and waits for its answer.
 func (u *updates) send(ctx context.Context, params wire.Params) error {
-	if err := u.turn.take(ctx); err != nil {
-		return err
+	if err := u.turn.take(ctx, u.done); err != nil {
+		return u.r.s.failed(err)
 	}
 	waiter := make(chan wire.Message, 1)
 	u.mu.Lock()
@@ -425,32 +425,33 @@ func (s *Session) openJoiningFetch(ctx context.Context, joined uint64, priority 
 
 // newJoin makes the state of a Joining FETCH. largest is the Joining Location,
 // nil when the Track has no Objects.
-func newJoin(f *fetch, largest *moq.Location) *join {
-	j := &join{done: make(chan struct{}), cancel: func() { f.cancel(ErrCancelled) }}
-	if largest == nil {
-		j.cancel()
-		j.empty = true
-		return j
+func newJoin(ctx context.Context, largest *moq.Location) *join {
+	j := &join{done: make(chan struct{}), empty: largest == nil}
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	if j.empty {
+		j.cancel(ErrCancelled)
+	} else {
+		j.group = largest.Group
 	}
-	j.group = largest.Group
 	return j
 }
 
 // start lets the fetch fill the Track.
 func (j *join) start(in *inbound, f *fetch) {
-	stop := context.AfterFunc(in.ctx, j.cancel)
+	stopWithIn := context.AfterFunc(in.ctx, func() { j.cancel(context.Cause(in.ctx)) })
+	stop := context.AfterFunc(j.ctx, func() { f.cancel(context.Cause(j.ctx)) })
 	sink := newFetchSink(in.writer, moq.Location{Group: j.group})
 	sink.keep = &j.group
 	f.into(sink)
 	if !in.s.spawn(func() {
+		defer j.cancel(nil)
 		defer stop()
+		defer stopWithIn()
 		_, err := f.answer(f.ctx, sink.from)
-		if err == nil {
-			err = f.await()
-		} else {
-			f.cancel(err)
-			f.await()
+		if err != nil {
+			f.cancel(err) // Objects may be coming all the same
 		}
+		err = cmp.Or(f.await(), err)
 		f.end(err)
 		in.mu.Lock()
 		j.open, j.complete = sink.open, err == nil
@@ -460,9 +461,17 @@ func (j *join) start(in *inbound, f *fetch) {
 			in.s.log.Debug("joining fetch failed", "track", in.name, "error", err)
 		}
 	}) {
+		stop()
+		stopWithIn()
 		f.end(context.Cause(in.s.ctx))
-		close(j.done)
+		j.abandon()
 	}
+}
+
+// abandon ends a join that has not started.
+func (j *join) abandon() {
+	j.cancel(ErrCancelled)
+	close(j.done)
 }
 
 // settleDelay is how long a live stream may take to go on with a Subgroup that
@@ -539,7 +548,7 @@ func (s *Session) servePublish(ctx context.Context, cancel context.CancelCauseFu
 func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wire.Publish, withJoin bool, w *moq.TrackWriter, release func()) error {
 	var j *join
 	if withJoin && m.Params.LargestObject != nil && (m.Params.Forward == nil || *m.Params.Forward) {
-		j = &join{done: make(chan struct{}), group: m.Params.LargestObject.Group}
+		j = newJoin(ctx, m.Params.LargestObject)
 	}
 	in, err := s.newInbound(ctx, r, m.Name, m.Alias, w, j)
 	if err != nil {
@@ -548,19 +557,21 @@ func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wir
 	}
 	in.release = release
 	forward := true
-	if err := r.send(ctx, &wire.RequestOK{Params: wire.Params{Forward: &forward}}); err != nil {
+	err = r.send(ctx, &wire.RequestOK{Params: wire.Params{Forward: &forward}})
+	if j != nil {
+		var f *fetch
+		if err == nil {
+			f, _ = s.openJoiningFetch(j.ctx, r.id, 0)
+		}
+		if f != nil {
+			j.start(in, f)
+		} else {
+			j.abandon() // the Track goes on without
+		}
+	}
+	if err != nil {
 		in.remove(err)
 		return s.failed(err)
-	}
-	if j != nil {
-		f, err := s.openJoiningFetch(ctx, r.id, 0)
-		if err != nil {
-			j.cancel = func() {}
-			close(j.done)
-		} else {
-			j.cancel = func() { f.cancel(ErrCancelled) }
-			j.start(in, f)
-		}
 	}
 	err = in.follow(func(u *wire.RequestUpdate) {
 		if _, err := s.admit(u.Type(), u.RequestID, u.Params.Tokens); err != nil {
