@@ -15,8 +15,8 @@ const priority = { catalog: 0, audio: 64, video: 128 } as const;
 const answerMs = 6000;
 
 /** No media for so long, although some is wanted, is an interruption; for long enough, a reason to subscribe anew. */
-const silentMs = 2500;
-const staleMs = 9000;
+const silentMs = 2000;
+const staleMs = 5000;
 
 /** Pictures are wanted by their decoder this much before they are due, sound by its own. */
 const leadMs = { video: 40, audio: 60 } as const;

@@ -26,8 +26,13 @@ export class MoqEngine implements Engine {
   readonly element = document.createElement('canvas');
   stats: PlaybackStats = noStats;
   private readonly worker: Worker;
+  private started = false;
+  private closed = false;
   private paused = false;
+  private measuring = false;
+  private mode: LatencyMode;
   private meter: CounterMeter | undefined;
+  private measuring = false;
 
   constructor(
     private readonly options: {
@@ -38,6 +43,7 @@ export class MoqEngine implements Engine {
       readonly startWorker: () => Worker;
     },
   ) {
+    this.mode = options.mode;
     this.worker = options.startWorker();
     this.worker.onmessage = (event: MessageEvent<WorkerReport>) => this.handle(event.data);
     this.worker.onerror = (event) => {
@@ -48,6 +54,7 @@ export class MoqEngine implements Engine {
   }
 
   setMode(mode: LatencyMode): void {
+    this.mode = mode;
     this.post({ type: 'mode', mode });
   }
 
@@ -67,6 +74,7 @@ export class MoqEngine implements Engine {
   }
 
   measure(): void {
+    this.measuring = true;
     this.post({ type: 'measure' });
   }
 
@@ -78,15 +86,21 @@ export class MoqEngine implements Engine {
     document.removeEventListener('visibilitychange', this.attend);
     this.worker.onmessage = null;
     // The worker ends its session in order and then itself.
-    this.post({ type: 'stop' });
+    if (this.started) this.post({ type: 'stop' });
+    else this.worker.terminate();
+    this.closed = true;
   }
 
   private async start(): Promise<void> {
     const canvas = this.element.transferControlToOffscreen();
-    const sound = await this.options.sound.openPlayout();
-    this.post({ type: 'start', room: this.options.room, canvas, sound, mode: this.options.mode }, [canvas, sound]);
+    // A page without sound still shows the picture.
+    const sound = await this.options.sound.openPlayout().catch(() => new MessageChannel().port1);
+    if (this.closed) return;
+    this.started = true;
+    this.post({ type: 'start', room: this.options.room, canvas, sound, mode: this.mode }, [canvas, sound]);
     this.soundChanged();
     this.attend();
+    if (this.measuring) this.measure();
   }
 
   private handle(report: WorkerReport): void {
@@ -109,7 +123,8 @@ export class MoqEngine implements Engine {
     this.post({ type: 'attention', visible: document.visibilityState === 'visible', paused: this.paused });
   };
 
+  /** Before the start there is nobody to tell: what has been asked by then goes with it. */
   private post(request: WorkerRequest, transfer: Transferable[] = []): void {
-    this.worker.postMessage(request, transfer);
+    if (this.started) this.worker.postMessage(request, transfer);
   }
 }

@@ -133,8 +133,10 @@ export class Viewer {
         if (Date.now() - startedMs > 5000) retry.works(startedMs);
         if (how === 'complete') this.playedUntilMs = -Infinity;
         else this.interrupted('the broadcast was interrupted');
-      } catch {
-        // Nobody is live, or the relay has not heard of it yet.
+      } catch (error) {
+        // A request that is never answered tells that the server is gone without a word, as when it was killed.
+        if (error instanceof DOMException && error.name === 'TimeoutError') break;
+        // Otherwise nobody is live, or the relay has not heard of it yet.
       }
       if (over.signal.aborted) break;
       // Media that dries up twice in an open session is the session's fault.
