@@ -42,9 +42,12 @@ func newStreamReader(st transport.ReceiveStream) *streamReader {
 	return r
 }
 
+// release gives the buffer back. It may be called twice.
 func (r *streamReader) release() {
-	readBuffers.Put(r.pooled)
-	r.pooled, r.buf = nil, nil
+	if r.pooled != nil {
+		readBuffers.Put(r.pooled)
+		r.pooled, r.buf = nil, nil
+	}
 }
 
 // bytes returns what has been read and not used.
@@ -130,19 +133,6 @@ func (r *streamReader) payload(size uint64, write func([]byte) (int, error)) err
 	return nil
 }
 
-// Read makes the rest of the stream readable for messageReader.
-func (r *streamReader) Read(p []byte) (int, error) {
-	if b := r.bytes(); len(b) > 0 {
-		n := copy(p, b)
-		r.use(n)
-		return n, nil
-	}
-	return r.stream.Read(p)
-}
-
-func (r *streamReader) Stop(code uint64)                  { r.stream.Stop(code) }
-func (r *streamReader) SetReadDeadline(t time.Time) error { return r.stream.SetReadDeadline(t) }
-
 // receiveUni reads a unidirectional stream of the peer to its end.
 func (s *Session) receiveUni(st transport.ReceiveStream) {
 	r := newStreamReader(st)
@@ -160,7 +150,12 @@ func (s *Session) receiveUni(st transport.ReceiveStream) {
 	switch typ {
 	case wire.StreamSetup:
 		st.SetReadDeadline(time.Time{})
-		s.receiveControl(&messageReader{draft: s.draft, stream: r, patience: s.cfg.Limits.MessageTimeout})
+		m := &messageReader{
+			draft: s.draft, stream: st, patience: s.cfg.Limits.MessageTimeout,
+			buf: append(make([]byte, 0, readChunk), r.bytes()...),
+		}
+		r.release() // a control stream lives long and says little
+		s.receiveControl(m)
 	case wire.StreamPadding:
 		st.SetReadDeadline(time.Time{})
 		// "The receiver MUST discard all data received on a padding stream to
