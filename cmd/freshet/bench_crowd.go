@@ -58,9 +58,10 @@ type viewer struct {
 // followed counts what one viewer receives of one Track.
 type followed struct {
 	mu       sync.Mutex
-	received uint64
-	first    uint64 // number of the first Object
-	last     uint64 // largest number received
+	received uint64   // distinct Objects
+	seen     []uint64 // a bit for each number
+	first    uint64   // number of the first Object
+	last     uint64   // largest number received
 	any      bool
 	bytes    uint64        // while measuring
 	latency  []float32     // milliseconds, while measuring
@@ -75,7 +76,7 @@ func newCrowd(c *benchConfig, run string, log *slog.Logger) *crowd {
 	return &crowd{cfg: c, runID: run, log: log, joined: make(chan struct{}, c.viewers), failed: make(chan error, c.viewers)}
 }
 
-// run watches until ctx ends. It owns a goroutine for each viewer and two
+// run watches until ctx ends. It owns a goroutine for each viewer and three
 // for each of its tracks.
 func (c *crowd) run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -98,10 +99,20 @@ func (c *crowd) run(ctx context.Context) {
 			release := sync.OnceFunc(func() { <-tickets })
 			defer release()
 			if err := c.watch(ctx, v, i%c.cfg.broadcasts, release); err != nil && ctx.Err() == nil {
-				c.failed <- fmt.Errorf("viewer %d: %w", i, err)
+				c.fail(fmt.Errorf("viewer %d: %w", i, err))
 			}
 		})
 	}
+}
+
+// fail reports why a viewer ended: while viewers join it ends the
+// measurement, later it is logged and what the viewer misses is lost.
+func (c *crowd) fail(err error) {
+	select {
+	case c.failed <- err:
+	default:
+	}
+	c.log.Warn("a viewer ended", "error", err)
 }
 
 // watch runs one viewer until ctx ends; joined is called once every track
@@ -144,10 +155,22 @@ func (c *crowd) watch(ctx context.Context, v *viewer, broadcast int, joined func
 	return context.Cause(ctx)
 }
 
+// viewerRetention keeps the memory of a thousand viewers in one process
+// small. An Object is read as it comes; what an overloaded machine delivers
+// later than this after a newer Group began counts as lost.
+var viewerRetention = moq.Retention{Age: 5 * time.Second}
+
 // follow counts the Objects of one Track until it ends.
 func (c *crowd) follow(ctx context.Context, s *session.Session, name moq.FullTrackName, f *followed, first chan<- struct{}) error {
 	asked := time.Now()
-	sub, err := s.Subscribe(ctx, name, session.SubscribeOptions{Join: true, RendezvousTimeout: 5 * time.Second})
+	var w *moq.TrackWriter
+	sub, err := s.Subscribe(ctx, name, session.SubscribeOptions{
+		Join: true, RendezvousTimeout: 5 * time.Second,
+		Into: func(p moq.Properties) (*moq.TrackWriter, error) {
+			w = moq.NewTrack(name, moq.TrackConfig{Properties: p, Retention: viewerRetention})
+			return w, nil
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -156,6 +179,13 @@ func (c *crowd) follow(ctx context.Context, s *session.Session, name moq.FullTra
 	defer r.Close()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() {
+		select {
+		case <-sub.Done():
+		case <-ctx.Done():
+		}
+		w.End(nil)
+	})
 	for {
 		g, err := r.NextSubgroup(ctx)
 		if errors.Is(err, moq.ErrTooFarBehind) {
@@ -176,7 +206,7 @@ func (c *crowd) follow(ctx context.Context, s *session.Session, name moq.FullTra
 				}
 				st, err := readStamp(p)
 				if err != nil {
-					c.failed <- err
+					c.fail(err)
 					return
 				}
 				if f.count(st, len(p), c.measuring.Load(), asked) {
@@ -192,7 +222,9 @@ func (f *followed) count(s stamp, size int, measuring bool, asked time.Time) (fi
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.received++
+	if f.markLocked(s.number) {
+		f.received++
+	}
 	if first = !f.any; first {
 		f.any, f.first, f.last, f.join = true, s.number, s.number, now.Sub(asked)
 	}
@@ -203,6 +235,24 @@ func (f *followed) count(s stamp, size int, measuring bool, asked time.Time) (fi
 	}
 	return first
 }
+
+// markLocked notes a number and reports whether it is new. Publishers count
+// from 0, so a bit for each number is a few hundred bytes a minute.
+func (f *followed) markLocked(number uint64) bool {
+	word, bit := number/64, uint64(1)<<(number%64)
+	if word > maxObjects/64 {
+		return false
+	}
+	for uint64(len(f.seen)) <= word {
+		f.seen = append(f.seen, 0)
+	}
+	fresh := f.seen[word]&bit == 0
+	f.seen[word] |= bit
+	return fresh
+}
+
+// maxObjects bounds the numbers that are believed: a week of 50 a second.
+const maxObjects = 32 << 20
 
 // joinTimeout bounds the time until all viewers have joined.
 const joinTimeout = 2 * time.Minute
