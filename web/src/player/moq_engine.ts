@@ -32,7 +32,6 @@ export class MoqEngine implements Engine {
   private measuring = false;
   private mode: LatencyMode;
   private meter: CounterMeter | undefined;
-  private measuring = false;
 
   constructor(
     private readonly options: {
