@@ -73,16 +73,14 @@ func streamsOf(d *description.Session, drops *ingest.Drops) ([]stream, error) {
 func trackConfig(f format.Format) (rtpmedia.TrackConfig, bool) {
 	switch f := f.(type) {
 	case *format.H264:
-		sps, pps := f.SafeParams()
 		return rtpmedia.TrackConfig{
 			Format:        media.Format{Codec: media.H264},
-			ParameterSets: nonEmpty(sps, pps),
+			ParameterSets: nonEmpty(f.SPS, f.PPS),
 		}, true
 	case *format.H265:
-		vps, sps, pps := f.SafeParams()
 		return rtpmedia.TrackConfig{
 			Format:        media.Format{Codec: media.H265},
-			ParameterSets: nonEmpty(vps, sps, pps),
+			ParameterSets: nonEmpty(f.VPS, f.SPS, f.PPS),
 			MaxDONDiff:    f.MaxDONDiff,
 		}, true
 	case *format.AV1:

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/codec"
@@ -97,18 +98,18 @@ func newTrack(it *fmp4.InitTrack, o Options) (*track, error) {
 	var f media.Format
 	var sets [][]byte
 	switch c := it.Codec.(type) {
-	case *fmp4.CodecH264:
+	case *codecs.H264:
 		f.Codec, sets, t.split = media.H264, [][]byte{c.SPS, c.PPS}, codec.SplitLengthPrefixed
-	case *fmp4.CodecH265:
+	case *codecs.H265:
 		f.Codec, sets, t.split = media.H265, [][]byte{c.VPS, c.SPS, c.PPS}, codec.SplitLengthPrefixed
-	case *fmp4.CodecAV1:
+	case *codecs.AV1:
 		f.Codec, sets, t.split = media.AV1, [][]byte{c.SequenceHeader}, codec.SplitOBUs
-	case *fmp4.CodecVP9:
+	case *codecs.VP9:
 		f.Codec, t.split = media.VP9, whole
-	case *fmp4.CodecOpus:
+	case *codecs.Opus:
 		f = media.Format{Codec: media.Opus, Channels: c.ChannelCount}
 		t.split, t.step = whole, t.timeScale*opusFrame/1000
-	case *fmp4.CodecMPEG4Audio:
+	case *codecs.MPEG4Audio:
 		config, err := c.Config.Marshal()
 		if err != nil {
 			return nil, err
