@@ -18,6 +18,8 @@ const PRIORITY = { catalog: 16, audio: 64, video: 128 } as const;
 const AUDIO_GROUP_US = 1_000_000;
 const MIN_AUDIO_GROUP_US = 250_000;
 
+export type MediaKind = 'video' | 'audio';
+
 /** What a track's entry in the catalog needs of its encoder. */
 export type VideoFormat = Omit<VideoTrackFields, 'kind' | 'name'>;
 export type AudioFormat = Omit<AudioTrackFields, 'kind' | 'name'>;
@@ -37,7 +39,7 @@ export interface EncodedFrame<Format> {
  * goes on where it was.
  */
 export class StudioBroadcast {
-  readonly #onKeyFrameWanted: () => void;
+  readonly #kinds: ReadonlySet<MediaKind>;
   readonly #tracks = new Map<string, PublishedTrack>();
   readonly #firstGroup: number;
   readonly #msf: PublishedTrack;
@@ -54,27 +56,39 @@ export class StudioBroadcast {
 
   /**
    * startMs: Unix time in milliseconds, which becomes the first Group ID of each Track, so that a restart reuses none.
-   * onKeyFrameWanted: a viewer asks for a key frame, or the last Group could not be delivered.
+   * kinds: what will be written. onKeyFrameWanted: a viewer asks for a key frame, or the last Group could not be
+   * delivered.
    */
-  constructor(startMs: number, onKeyFrameWanted: () => void) {
+  constructor(startMs: number, kinds: ReadonlySet<MediaKind>, onKeyFrameWanted: () => void) {
     this.#firstGroup = startMs;
-    this.#onKeyFrameWanted = onKeyFrameWanted;
+    this.#kinds = kinds;
     this.#msf = this.#add(CATALOG_TRACK.msf, PRIORITY.catalog);
     this.#hang = this.#add(CATALOG_TRACK.hang, PRIORITY.catalog);
-    this.#video = this.#add('video0', PRIORITY.video, () => this.#onKeyFrameWanted());
+    this.#video = this.#add('video0', PRIORITY.video, onKeyFrameWanted);
     this.#audio = this.#add('audio0', PRIORITY.audio);
   }
 
-  /** The Track of a name, once the catalog lists it. */
+  /**
+   * The Track of a name. Those of a kind that will be written exist from the start, if empty: a relay that comes back to
+   * a broadcast asks at once for what its viewers had.
+   */
   find(name: string): PublishedTrack | undefined {
-    if (name === 'video0' && !this.#videoFormat) return undefined;
-    if (name === 'audio0' && !this.#audioFormat) return undefined;
+    if (name === 'video0' && !this.#kinds.has('video')) return undefined;
+    if (name === 'audio0' && !this.#kinds.has('audio')) return undefined;
     return this.#tracks.get(name);
   }
 
   /** Whether there is anything to watch yet. */
   get begun(): boolean {
     return this.#msf.largest !== undefined;
+  }
+
+  /** Whether the catalog lists every kind that is to come. */
+  get complete(): boolean {
+    return (
+      (this.#videoFormat !== undefined || !this.#kinds.has('video')) &&
+      (this.#audioFormat !== undefined || !this.#kinds.has('audio'))
+    );
   }
 
   /** What could not be sent yet: of the Track that lags the most. */

@@ -6,7 +6,7 @@ import { Backoff } from '../player/reconnect.ts';
 import { RequestCode, RequestError, Session, type MoqObject, type Subscription } from '../moq/index.ts';
 import { transportPipe } from '../moq/transport/pipe.ts';
 import { StudioApiError } from './api.ts';
-import { StudioBroadcast, type AudioFormat, type VideoFormat } from './broadcast.ts';
+import { StudioBroadcast, type AudioFormat, type MediaKind, type VideoFormat } from './broadcast.ts';
 import { chooseEncoder, codecStrings, fitInto } from './codecs.ts';
 import { MediaClock } from './media_clock.ts';
 import type { StudioState, VideoSettings } from './messages.ts';
@@ -24,6 +24,7 @@ const video: VideoFormat = {
   bitrate: 2_500_000,
 };
 const audio: AudioFormat = { codec: 'opus', description: undefined, sampleRate: 48_000, channels: 2, bitrate: 96_000 };
+const both = new Set<MediaKind>(['video', 'audio']);
 const startUs = 1_700_000_000_000_000;
 
 /** Writes n pictures at 30 a second, the first of them a key frame. */
@@ -62,10 +63,10 @@ async function firstGroup(subscription: Subscription, count = Infinity): Promise
 
 describe('the broadcast', () => {
   test('can be watched: catalog, then a Group with times and configuration', async () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     const { node, streamer } = await connected();
     await streamer.publishNamespace(['live', 'demo'], (track) => broadcast.find(track));
-    await assert.rejects(node.subscribe(['live', 'demo'], 'video0'), { code: RequestCode.DoesNotExist });
+    await assert.rejects(node.subscribe(['live', 'demo'], 'video1'), { code: RequestCode.DoesNotExist });
 
     writeGroup(broadcast, startUs, 3);
     broadcast.writeAudio({ data: Uint8Array.of(9), key: true, timestampUs: startUs, format: audio });
@@ -89,7 +90,7 @@ describe('the broadcast', () => {
   });
 
   test('a hang catalog is the same in other words', async () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     const { node, streamer } = await connected();
     await streamer.publishNamespace(['live', 'demo'], (track) => broadcast.find(track));
     writeGroup(broadcast, startUs, 1);
@@ -114,14 +115,14 @@ describe('the broadcast', () => {
   });
 
   test('pictures before the first key frame are left out', () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     broadcast.writeVideo({ data: Uint8Array.of(1), key: false, timestampUs: startUs, format: video });
     assert.equal(broadcast.begun, false);
-    assert.equal(broadcast.find('video0'), undefined);
+    assert.equal(broadcast.find('video0')?.largest, undefined);
   });
 
   test('sound is cut after a second, and at key frames', () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     writeGroup(broadcast, startUs, 1);
     const sound = (ms: number): void =>
       broadcast.writeAudio({ data: Uint8Array.of(1), key: true, timestampUs: startUs + ms * 1000, format: audio });
@@ -135,9 +136,26 @@ describe('the broadcast', () => {
     assert.deepEqual(broadcast.find('audio0')?.largest, { group: 1002, object: 0 });
   });
 
+  test('a Track that is to come can be subscribed before its first frame', async () => {
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
+    const { node, streamer } = await connected();
+    await streamer.publishNamespace(['live', 'demo'], (track) => broadcast.find(track));
+    const sound = await node.subscribe(['live', 'demo'], 'audio0', { join: true });
+    writeGroup(broadcast, startUs, 1);
+    assert.equal(broadcast.complete, false);
+    broadcast.writeAudio({ data: Uint8Array.of(9), key: true, timestampUs: startUs, format: audio });
+    assert.equal(broadcast.complete, true);
+    const [object] = await firstGroup(sound, 1);
+    assert.deepEqual(object?.payload, Uint8Array.of(9));
+
+    const silent = new StudioBroadcast(1000, new Set<MediaKind>(['video']), () => undefined);
+    assert.equal(silent.find('audio0'), undefined);
+    node.close();
+  });
+
   test('a viewer who asks for a new Group gets a key frame asked for', async () => {
     let wanted = 0;
-    const broadcast = new StudioBroadcast(1000, () => wanted++);
+    const broadcast = new StudioBroadcast(1000, both, () => wanted++);
     const { node, streamer } = await connected();
     await streamer.publishNamespace(['live', 'demo'], (track) => broadcast.find(track));
     writeGroup(broadcast, startUs, 2);
@@ -147,7 +165,7 @@ describe('the broadcast', () => {
   });
 
   test('its end is in the catalog and ends every Track', async () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     const { node, streamer } = await connected();
     await streamer.publishNamespace(['live', 'demo'], (track) => broadcast.find(track));
     writeGroup(broadcast, startUs, 2);
@@ -171,7 +189,7 @@ describe('the publisher', () => {
   });
 
   test('comes back by itself, and goes on where it was', async () => {
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     writeGroup(broadcast, startUs, 1);
     const states: StudioState['kind'][] = [];
     const nodes: Session[] = [];
@@ -211,7 +229,7 @@ describe('the publisher', () => {
       room: 'demo',
       streamKey: 'wrong',
       takeover: false,
-      broadcast: new StudioBroadcast(1000, () => undefined),
+      broadcast: new StudioBroadcast(1000, both, () => undefined),
       onState: () => undefined,
       ticket: () => Promise.reject(new StudioApiError(401, 'The stream key is wrong.')),
     });
@@ -225,7 +243,7 @@ describe('the publisher', () => {
         room: 'demo',
         streamKey: 'key',
         takeover,
-        broadcast: new StudioBroadcast(1000, () => undefined),
+        broadcast: new StudioBroadcast(1000, both, () => undefined),
         onState: () => undefined,
         ticket,
         connect: (url) => {
@@ -246,7 +264,7 @@ describe('the publisher', () => {
       room: 'demo',
       streamKey: 'key',
       takeover: false,
-      broadcast: new StudioBroadcast(1000, () => undefined),
+      broadcast: new StudioBroadcast(1000, both, () => undefined),
       onState: () => undefined,
       ticket,
       connect: async () => {
@@ -261,7 +279,7 @@ describe('the publisher', () => {
   test('a room that is still held for its lost session is waited for', async () => {
     const states: StudioState['kind'][] = [];
     let attempts = 0;
-    const broadcast = new StudioBroadcast(1000, () => undefined);
+    const broadcast = new StudioBroadcast(1000, both, () => undefined);
     const publisher: Publisher = new Publisher({
       room: 'demo',
       streamKey: 'key',

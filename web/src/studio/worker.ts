@@ -1,7 +1,7 @@
 /** The studio's worker: encodes, packages and publishes, away from the page's own work. */
 
 import { AudioEncoding } from './audio_encoding.ts';
-import { StudioBroadcast } from './broadcast.ts';
+import { StudioBroadcast, type MediaKind } from './broadcast.ts';
 import { MediaClock, wallClock } from './media_clock.ts';
 import type { FromWorker, StudioFailure, ToWorker, WorkerSource } from './messages.ts';
 import { drawPattern } from './pattern.ts';
@@ -10,6 +10,8 @@ import { RateControl } from './rate_control.ts';
 import { TONE_SAMPLE_RATE, toneSamples } from './tone.ts';
 import { VideoEncoding } from './video_encoding.ts';
 
+/** How long the first Track waits for the other before viewers are let in, in milliseconds. */
+const PATIENCE_MS = 1500;
 /** 20 ms of test tone at a time. */
 const TONE_PIECE = 960;
 
@@ -38,13 +40,14 @@ class Studio {
   /** Resolves when there is something to watch, or the studio stops. */
   readonly #begun: Promise<void>;
   #begin!: () => void;
+  #patience: ReturnType<typeof setTimeout> | undefined;
   #stopping = false;
 
   constructor(start: Start) {
     this.#start = start;
     this.#begun = new Promise((resolve) => (this.#begin = resolve));
     this.#rate = new RateControl(start.video.bitrate);
-    this.#broadcast = new StudioBroadcast(Date.now(), () => this.#video.wantKeyFrame());
+    this.#broadcast = new StudioBroadcast(Date.now(), kindsOf(start.source), () => this.#video.wantKeyFrame());
     const failed = (failure: StudioFailure): void => void this.stop(failure);
     const clock = (): Pick<MediaClock, 'observe' | 'map'> =>
       start.source.kind === 'pattern' ? wallClock : new MediaClock();
@@ -53,7 +56,7 @@ class Studio {
       {
         frame: (frame) => {
           this.#broadcast.writeVideo(frame);
-          this.#begin();
+          this.#written();
         },
         failed,
       },
@@ -64,7 +67,7 @@ class Studio {
       {
         frame: (frame) => {
           this.#broadcast.writeAudio(frame);
-          this.#begin();
+          this.#written();
         },
         failed,
       },
@@ -102,6 +105,12 @@ class Studio {
     await this.#publisher.stop();
     this.#begin();
     post({ type: 'state', state: { kind: 'ended', failure } });
+  }
+
+  /** Lets the broadcast be announced: when all its Tracks are known, or one has kept the others waiting. */
+  #written(): void {
+    if (this.#broadcast.complete) this.#begin();
+    else this.#patience ??= setTimeout(() => this.#begin(), PATIENCE_MS);
   }
 
   #open(source: WorkerSource): void {
@@ -205,6 +214,13 @@ class Studio {
   #every(ms: number, work: () => void): void {
     this.#timers.add(setInterval(work, ms));
   }
+}
+
+function kindsOf(source: WorkerSource): ReadonlySet<MediaKind> {
+  const kinds = new Set<MediaKind>();
+  if (source.kind === 'pattern' || source.video) kinds.add('video');
+  if (source.kind === 'pattern' || source.audio) kinds.add('audio');
+  return kinds;
 }
 
 let studio: Studio | undefined;
