@@ -50,11 +50,16 @@ type epoch struct {
 	cancel context.CancelCauseFunc
 	reader *moq.TrackReader // nil while the Forward State is 0
 	end    *uint64          // the last Group, if there is one
-	// fresh tells that it is the first epoch: Subgroups of its first Group
-	// that are complete already get an empty stream, whose FIN tells the
-	// subscriber so.
-	fresh bool
+	// empty is how many more Subgroups of the first Group get a stream though
+	// none of their Objects is left to send: its FIN tells a subscriber that
+	// fetches the rest of the Group that they are complete.
+	empty int
 }
+
+// emptyStreams is the empty of the first epoch. It covers Groups with a
+// Subgroup per temporal layer; with one per frame, the subscriber has to find
+// out for itself.
+const emptyStreams = 8
 
 // newSender makes the publisher's end of a subscription. It fails with a
 // *RequestError when nothing passes the filter.
@@ -76,7 +81,7 @@ func (s *Session) newSender(ctx context.Context, track *moq.Track, alias uint64,
 		d.cancel(nil)
 		return nil, err
 	}
-	e.fresh = true
+	e.empty = emptyStreams
 	d.epoch = e
 	requestNewGroup(track, p.NewGroupRequest)
 	return d, nil
@@ -340,7 +345,10 @@ func (d *sender) start(e *epoch, sr *moq.SubgroupReader) {
 	}
 	o.objectTimeout, o.subgroupTimeout = d.params.objectTimeout, d.params.subgroupTimeout
 	d.mu.Unlock()
-	o.empty = e.fresh && sr.Group() == e.reader.Start().Group
+	if e.empty > 0 && sr.Group() == e.reader.Start().Group {
+		o.empty = true
+		e.empty--
+	}
 	d.wg.Add(1)
 	if sending || !d.s.spawn(func() {
 		defer d.stop(o)
