@@ -62,6 +62,13 @@ func repeat(clip cmaftest.Track, n int) script {
 	return s
 }
 
+// subscriptions returns how many are not released.
+func (n *node) subscriptions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held
+}
+
 // publish goes live in a room with picture and sound for d, in real time.
 func (n *node) publish(t *testing.T, clip cmaftest.Track, room string, d time.Duration) {
 	ns := moq.Namespace{"live", room}
@@ -153,11 +160,9 @@ func TestServer(t *testing.T) {
 		if !p.EndList {
 			t.Error("the playlist of an ended broadcast goes on")
 		}
-		n.mu.Lock()
-		if n.held != 0 {
-			t.Errorf("%d subscriptions are held", n.held)
+		if held := n.subscriptions(); held != 0 {
+			t.Errorf("%d subscriptions are held", held)
 		}
-		n.mu.Unlock()
 	})
 }
 
@@ -244,7 +249,7 @@ func TestServerReleases(t *testing.T) {
 		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
 			t.Fatalf("status %d", w.Code)
 		}
-		if n.held == 0 {
+		if n.subscriptions() == 0 {
 			t.Error("muxing without a subscription")
 		}
 		time.Sleep(11 * time.Second)
@@ -254,8 +259,8 @@ func TestServerReleases(t *testing.T) {
 			t.Error("the room is kept")
 		}
 		s.mu.Unlock()
-		if n.held != 0 {
-			t.Errorf("%d subscriptions are held", n.held)
+		if held := n.subscriptions(); held != 0 {
+			t.Errorf("%d subscriptions are held", held)
 		}
 		if w := get(t.Context(), s, "/hls/demo/video0/x.m4s"); w.Code != 404 {
 			t.Errorf("media of a room that is not muxed: status %d", w.Code)
