@@ -122,8 +122,10 @@ func h265FrameRate(r *bitReader, maxSubLayers uint32) float64 {
 	for range 6 { // block sizes and hierarchy depths
 		r.ue()
 	}
-	if r.flag() && r.flag() { // scaling_list_enabled_flag, …data_present_flag
-		skipScalingLists(r)
+	if r.flag() { // scaling_list_enabled_flag
+		if r.flag() { // sps_scaling_list_data_present_flag
+			skipScalingLists(r)
+		}
 	}
 	r.skip(2)     // amp, sample_adaptive_offset
 	if r.flag() { // pcm_enabled_flag
@@ -231,8 +233,11 @@ func skipRefPicSets(r *bitReader) bool {
 			}
 			shift := sign * (int(delta) + 1)
 			for _, d := range append(prev, 0) {
-				// used_by_curr_pic_flag, else use_delta_flag
-				if used := r.flag() || r.flag(); used && d+shift != 0 {
+				used := r.flag() // used_by_curr_pic_flag
+				if !used {
+					used = r.flag() // use_delta_flag
+				}
+				if used && d+shift != 0 {
 					next = append(next, d+shift)
 				}
 			}

@@ -46,7 +46,6 @@ type Broadcast struct {
 
 	follow  *follower
 	hang    bool // reading hang's catalog
-	groups  *moq.TrackReader
 	group   *moq.GroupReader
 	first   bool // the next Object is the first of its Group
 	decoder catalog.Reader

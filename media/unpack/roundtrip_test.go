@@ -107,7 +107,7 @@ func publish(t testing.TB, b *packager.Broadcast, tracks []clipTrack) media.Time
 	slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.due, b.due) })
 	start := media.TimeOf(time.Now())
 	for _, it := range items {
-		if wait := start.Add(time.Duration(it.due) * time.Microsecond).Wall().Sub(time.Now()); wait > 0 {
+		if wait := time.Until(start.Add(time.Duration(it.due) * time.Microsecond).Wall()); wait > 0 {
 			time.Sleep(wait)
 		}
 		it.f.PTS += start
