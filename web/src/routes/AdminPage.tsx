@@ -10,6 +10,7 @@ export default function AdminPage(): JSX.Element {
   const [failure, setFailure] = createSignal<string>();
   const [now, setNow] = createSignal(Date.now());
 
+  document.title = 'Dashboard – freshet';
   const stop = new AbortController();
   const refresh = async (): Promise<void> => {
     try {
@@ -23,6 +24,7 @@ export default function AdminPage(): JSX.Element {
   void refresh();
   const timer = setInterval(() => void refresh(), EVERY_MS);
   onCleanup(() => {
+    document.title = 'freshet';
     clearInterval(timer);
     stop.abort();
   });
@@ -45,7 +47,7 @@ export default function AdminPage(): JSX.Element {
                 Rooms <span class="admin-count">{known().rooms.filter((room) => room.live).length} live</span>
               </h2>
               <Show when={known().rooms.length > 0} fallback={<p class="admin-note">There are no open rooms.</p>}>
-                <div class="admin-table" tabindex="0" role="region" aria-labelledby="rooms">
+                <div class="admin-table" tabindex="0" role="region" aria-label="Table of rooms">
                   <table>
                     <thead>
                       <tr>

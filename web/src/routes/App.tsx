@@ -1,4 +1,4 @@
-import { Route, Router, type RouteSectionProps } from '@solidjs/router';
+import { A, Route, Router, type RouteSectionProps } from '@solidjs/router';
 import { ErrorBoundary, lazy, Suspense, type JSX } from 'solid-js';
 import './shell.css';
 
@@ -29,13 +29,15 @@ function Shell(props: RouteSectionProps): JSX.Element {
         Skip to content
       </a>
       <header class="shell-header">
-        <a class="shell-brand" href="/">
+        <A class="shell-brand" href="/" end>
           <img src="/favicon.svg" alt="" width="24" height="24" />
           freshet
-        </a>
+        </A>
         <nav aria-label="Main">
-          <a href="/">Rooms</a>
-          <a href="/admin">Dashboard</a>
+          <A href="/" end>
+            Rooms
+          </A>
+          <A href="/admin">Dashboard</A>
         </nav>
       </header>
       <main id="main" tabindex="-1">

@@ -36,6 +36,7 @@ const LEAVE_WARNING = 'You are live. Leaving this page ends the broadcast.';
 /** The page from which a streamer goes live in a room. */
 export default function StudioPage(): JSX.Element {
   const params = useParams<{ room: string }>();
+  document.title = `Studio ${params.room} – freshet`;
   const saved = loadPreferences();
   const [source, setSource] = createSignal<SourceKind>(canCapture() ? saved.source : 'pattern');
   const [codec, setCodec] = createSignal<CodecChoice>(saved.codec);
@@ -169,6 +170,7 @@ export default function StudioPage(): JSX.Element {
     });
   }, VIEWERS_EVERY_MS);
   onCleanup(() => {
+    document.title = 'freshet';
     window.removeEventListener('beforeunload', warn);
     clearInterval(clock);
     clearInterval(count);
