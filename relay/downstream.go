@@ -148,7 +148,11 @@ func (d *downstream) Track(ctx context.Context, req *session.TrackRequest) (*moq
 	if !d.mayGet(req.Name.Namespace) {
 		return nil, unauthorized("get", req.Name.Namespace)
 	}
-	return d.node.trackFor(ctx, req, d.remote)
+	t, err := d.node.trackFor(ctx, req, d.remote)
+	if err == nil && req.Kind == session.Subscribe {
+		context.AfterFunc(ctx, d.node.countViewer(req.Name.Namespace, d.remote))
+	}
+	return t, err
 }
 
 // trackFor serves a Track until ctx ends.

@@ -81,7 +81,10 @@ type Node struct {
 	stopped   bool
 	pulls     map[string]*pull
 	published map[string]*moq.Track // by PUBLISH, by key of the name
-	wg        sync.WaitGroup
+	// viewers counts, by key of the Namespace, the subscriptions of each
+	// session from below.
+	viewers map[string]map[*remote]int
+	wg      sync.WaitGroup
 
 	sessions      atomic.Int64
 	sessionsTotal atomic.Uint64
@@ -100,6 +103,7 @@ func New(cfg Config) *Node {
 		namespaces: newNamespaceTable(), dial: transport.Dial,
 		pulls:     make(map[string]*pull),
 		published: make(map[string]*moq.Track),
+		viewers:   make(map[string]map[*remote]int),
 	}
 }
 
@@ -263,6 +267,38 @@ func (n *Node) dropPull(p *pull) {
 	defer n.mu.Unlock()
 	if n.pulls[p.key] == p {
 		delete(n.pulls, p.key)
+	}
+}
+
+// Viewers counts the sessions from below that subscribe to a Track of the
+// Namespace now. A relay below counts as one.
+func (n *Node) Viewers(ns moq.Namespace) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.viewers[ns.Key()])
+}
+
+// countViewer counts a subscription of r until done is called.
+func (n *Node) countViewer(ns moq.Namespace, r *remote) (done func()) {
+	key := ns.Key()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	of := n.viewers[key]
+	if of == nil {
+		of = make(map[*remote]int)
+		n.viewers[key] = of
+	}
+	of[r]++
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if of[r]--; of[r] > 0 {
+			return
+		}
+		delete(of, r)
+		if len(of) == 0 {
+			delete(n.viewers, key)
+		}
 	}
 }
 

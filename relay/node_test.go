@@ -285,6 +285,9 @@ func TestTrackIsPulledOnceAndLingers(t *testing.T) {
 		if s := n.Stats(); s.Pulls != 1 || s.Sessions != 4 || s.CacheBytes == 0 {
 			t.Errorf("stats %+v", s)
 		}
+		if got := n.Viewers(demo); got != 3 {
+			t.Errorf("%d viewers are counted, want 3", got)
+		}
 		for _, v := range viewers {
 			v.sub.Close()
 		}
@@ -303,6 +306,9 @@ func TestTrackIsPulledOnceAndLingers(t *testing.T) {
 		again.sub.Close()
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
+		if got := n.Viewers(demo); got != 0 {
+			t.Errorf("%d viewers are counted after the last has left", got)
+		}
 		if p.open.Load() != 0 || n.Stats().Pulls != 0 {
 			t.Errorf("%d subscriptions, %d pulls long after the last viewer", p.open.Load(), n.Stats().Pulls)
 		}

@@ -24,8 +24,9 @@ type LiveRoom struct {
 	Title     string    `json:"title"`
 	Live      bool      `json:"live"`
 	StartedAt time.Time `json:"started_at"`
-	// Viewers counts the viewers that this node knows of, relays as one.
-	Viewers int      `json:"viewers"`
+	// Viewers counts the viewers that this node serves, a relay as one; nil on
+	// a node that serves none.
+	Viewers *int     `json:"viewers,omitempty"`
 	Codecs  []string `json:"codecs"`
 }
 

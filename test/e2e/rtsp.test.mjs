@@ -69,20 +69,23 @@ describe('RTSP', () => {
     const subscriber = subscribeFmp4();
     t.after(() => subscriber.kill());
     assertConsecutive(assert, await decodeCounters('-', { stdin: subscriber.process.stdout, count: 60 }));
-    await eventually('the playlist is there', async () => (await fetch(cluster.hls)).ok, 20_000).catch(async (err) => {
-      const r = await fetch(cluster.hls);
-      throw new Error(`${err.message}: ${r.status} ${await r.text()}`);
-    });
-    assertConsecutive(assert, await decodeCounters(cluster.hls, { count: 60 }));
+    // ffmpeg's demuxer wants whole segments; the first is there after 4 to 6 s.
+    const headers = { Authorization: `Bearer ${cluster.viewerToken}` };
+    await eventually('a segment is listed', async () => {
+      const r = await fetch(cluster.hls.replace('index.m3u8', 'video0/index.m3u8'), { headers });
+      const text = await r.text();
+      if (!text.includes('#EXTINF')) throw new Error(`${r.status} ${text}`);
+      return true;
+    }, 30_000);
+    assertConsecutive(assert, await decodeCounters(cluster.hls, { count: 60, args: ['-headers', `Authorization: ${headers.Authorization}\r\n`] }));
   });
 
   test('AV1 and Opus by our own RTSP client: painted and heard', async (t) => {
-    const clip = join(dir, 'av1.mkv');
-    const encoder = new Child('ffmpeg', 'ffmpeg', [
-      ...testSource({ realtime: false }), '-t', '20', '-c:v', 'libsvtav1', '-preset', '10', '-g', '60', '-svtav1-params', 'pred-struct=1', '-pix_fmt', 'yuv420p', '-b:v', '1M', ...opus, clip,
-    ]);
+    // Debian 12's ffmpeg cannot send AV1 by RTP: it encodes, and freshet sends.
+    const clip = join(dir, 'clip.mkv');
+    const encoder = new Child('ffmpeg', 'ffmpeg', [...testSource({ realtime: false }), '-t', '20', ...h264(), ...opus, clip]);
     assert.equal((await encoder.exited).code, 0, encoder.output);
-    const publisher = tool(['publish', '--rtsp', cluster.rtsp, clip]);
+    const publisher = tool(['publish', '--rtsp', cluster.rtsp, '--video', 'av1', clip]);
     t.after(() => publisher.kill());
     const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
     t.after(() => viewer.close());

@@ -20,9 +20,10 @@ describe('studio', () => {
     t.after(() => studio.context().close());
     await studio.getByLabel(/source/i).first().selectOption({ label: 'Test pattern' });
     await studio.getByRole('button', { name: /go live|start/i }).click();
-    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    const viewer = await Viewer.open(browser, `${cluster.page}/r/demo?measure`);
     t.after(() => viewer.close());
     const state = await viewer.playing();
+    await viewer.glassToGlass(); // begins the measurement
     assert.equal(state.transport, 'moq');
     assertAdvancing(assert, await viewer.counters(5000), { rate: 1000, duration: 5000 });
     await viewer.hears(440);

@@ -17,6 +17,8 @@ import (
 // catalogs, for the list of live rooms.
 type liveRooms struct {
 	node *relay.Node
+	// count tells that viewers watch at this node.
+	count bool
 
 	mu    sync.Mutex
 	rooms map[string]*liveRoom
@@ -27,8 +29,8 @@ type liveRoom struct {
 	cancel context.CancelFunc
 }
 
-func newLiveRooms(node *relay.Node) *liveRooms {
-	return &liveRooms{node: node, rooms: make(map[string]*liveRoom)}
+func newLiveRooms(node *relay.Node, count bool) *liveRooms {
+	return &liveRooms{node: node, count: count, rooms: make(map[string]*liveRoom)}
 }
 
 // liveNamespace is the Namespace of a room's own broadcast.
@@ -92,7 +94,12 @@ func (l *liveRooms) LiveRooms() []api.LiveRoom {
 	defer l.mu.Unlock()
 	rooms := make([]api.LiveRoom, 0, len(l.rooms))
 	for _, r := range l.rooms {
-		rooms = append(rooms, r.LiveRoom)
+		room := r.LiveRoom
+		if l.count {
+			viewers := l.node.Viewers(liveNamespace(room.Room))
+			room.Viewers = &viewers
+		}
+		rooms = append(rooms, room)
 	}
 	slices.SortFunc(rooms, func(a, b api.LiveRoom) int { return strings.Compare(a.Room, b.Room) })
 	return rooms

@@ -273,7 +273,8 @@ func (p *process) openControl(ctx context.Context) error {
 	if err := p.openDemo(ctx, db); err != nil {
 		return err
 	}
-	live := newLiveRooms(p.node)
+	// Where pages are sent elsewhere nobody watches here.
+	live := newLiveRooms(p.node, len(*p.cfg.MoQURLs) == 0)
 	p.add("live rooms", func(ctx context.Context) error { live.run(ctx); return nil })
 
 	endpoints := api.Endpoints{HLS: p.cfg.HLSURL, WebRTC: p.cfg.Role.Ingest}

@@ -79,7 +79,11 @@ function RoomCard(props: { room: LiveRoom }): JSX.Element {
           </span>
           <strong>{props.room.title}</strong>
           <span class="lobby-soft">
-            {[props.room.room, viewerCount(props.room.viewers), ...props.room.codecs.map(codecName)].join(' · ')}
+            {[
+              props.room.room,
+              ...(props.room.viewers === undefined ? [] : [viewerCount(props.room.viewers)]),
+              ...props.room.codecs.map(codecName),
+            ].join(' · ')}
           </span>
         </span>
       </a>

@@ -43,10 +43,14 @@ export default function PlayerPage(): JSX.Element {
             <Show when={live()}>
               {(entry) => (
                 <>
-                  <span class="room-viewers">
-                    <Icon name="viewers" />
-                    {viewerCount(entry().viewers)}
-                  </span>
+                  <Show when={entry().viewers}>
+                    {(viewers) => (
+                      <span class="room-viewers">
+                        <Icon name="viewers" />
+                        {viewerCount(viewers())}
+                      </span>
+                    )}
+                  </Show>
                   <Show when={entry().startedAt}>{(at) => <span>live for {duration(Date.now() - at().getTime())}</span>}</Show>
                 </>
               )}

@@ -53,7 +53,7 @@ export class HlsEngine implements Engine {
   private playedOnce = false;
   private presented = 0;
   private presentedTimes: number[] = [];
-  private counts = { stalls: 0, starts: 0, bytes: 0, replayedFrames: 0 };
+  private readonly counts = { stalls: 0, reconnects: 0, bytes: 0 };
 
   constructor(
     private readonly options: {
@@ -100,7 +100,7 @@ export class HlsEngine implements Engine {
       paintedFrames: this.presented,
       droppedFrames: quality.droppedVideoFrames,
       stalls: this.counts.stalls,
-      reconnects: Math.max(0, this.counts.starts - 1),
+      reconnects: this.counts.reconnects,
       bytesReceived: this.counts.bytes,
       glassToGlass: this.glassToGlass(),
     };
@@ -159,7 +159,6 @@ export class HlsEngine implements Engine {
   }
 
   private async start(): Promise<void> {
-    this.counts.starts++;
     await this.token.ready();
     if (this.closed) return;
     if (hlsSupport() !== 'script') {
@@ -178,7 +177,7 @@ export class HlsEngine implements Engine {
       xhrSetup: (xhr) => {
         if (this.token.value !== undefined) xhr.setRequestHeader('Authorization', `Bearer ${this.token.value}`);
       },
-      maxLiveSyncPlaybackRate: 1.1,
+      maxLiveSyncPlaybackRate: 1.05,
       ...(seconds === undefined ? {} : { liveSyncDuration: seconds }),
     });
     this.hls = hls;
@@ -224,6 +223,7 @@ export class HlsEngine implements Engine {
     if (this.closed || this.retry !== undefined) return;
     this.hls?.destroy();
     this.hls = undefined;
+    if (this.playedOnce) this.counts.reconnects++;
     this.options.events.status(
       httpStatus === 404 ? { kind: 'offline' } : { kind: this.playedOnce ? 'reconnecting' : 'connecting', reason },
     );

@@ -24,7 +24,8 @@ export interface LiveRoom {
   readonly room: string;
   readonly title: string;
   readonly startedAt: Date | undefined;
-  readonly viewers: number;
+  /** Undefined where the server does not know. */
+  readonly viewers: number | undefined;
   readonly codecs: readonly string[];
 }
 
@@ -80,7 +81,7 @@ export async function fetchLiveRooms(signal?: AbortSignal): Promise<LiveRoom[]> 
       room,
       title: text(entry['title']) ?? room,
       startedAt: Number.isNaN(startedAt.getTime()) ? undefined : startedAt,
-      viewers: typeof entry['viewers'] === 'number' ? entry['viewers'] : 0,
+      viewers: typeof entry['viewers'] === 'number' ? entry['viewers'] : undefined,
       codecs: list(entry['codecs']).filter((codec) => typeof codec === 'string'),
     });
   }

@@ -73,7 +73,7 @@ export default function AdminPage(): JSX.Element {
                                 {room.live ? `Live ${since(room.startedAt, now())}` : 'Offline'}
                               </span>
                             </td>
-                            <td>{room.live ? room.viewers : '–'}</td>
+                            <td>{room.live ? (room.viewers ?? '–') : '–'}</td>
                             <td>{room.codecs.join(', ') || '–'}</td>
                             <td>
                               <a href={`/r/${encodeURIComponent(room.room)}`}>Watch</a>{' '}
