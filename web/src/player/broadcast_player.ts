@@ -28,6 +28,7 @@ export type BroadcastEnd = 'complete' | 'ended' | 'stale' | 'closed';
 export interface BroadcastEvents {
   /** Media arrives, or has stopped arriving though nothing ended. */
   flowing(flowing: boolean): void;
+  /** The codecs of which this browser decodes none: after each catalog, empty when all is well. */
   undecodable(codecs: readonly string[]): void;
 }
 
@@ -147,7 +148,7 @@ class Run {
     );
     if (catalog.complete) this.end = 'complete';
     this.chosen = { video, audio };
-    if (undecodable.length > 0) this.parts.events.undecodable(undecodable);
+    this.parts.events.undecodable(undecodable);
     this.review();
   }
 

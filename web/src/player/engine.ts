@@ -7,7 +7,7 @@ export type Transport = 'moq' | 'hls';
 /** What an engine tells its player. */
 export interface EngineEvents {
   status(status: WatchStatus): void;
-  /** None of these codecs can be decoded by this engine. */
+  /** None of these codecs can be decoded by this engine; empty when what was said before no longer holds. */
   undecodable(codecs: readonly string[]): void;
 }
 

@@ -78,7 +78,7 @@ export type WorkerRequest =
 export type WorkerReport =
   | { readonly type: 'status'; readonly status: WatchStatus }
   | { readonly type: 'stats'; readonly stats: PlaybackStats }
-  /** None of these codecs can be decoded here. */
+  /** None of these codecs can be decoded here; empty when what was said before no longer holds. */
   | { readonly type: 'undecodable'; readonly codecs: readonly string[] };
 
 /** From the worker to the audio worklet. */

@@ -6,7 +6,8 @@ import { canPlayMoq, MoqEngine, startMoqWorker } from './moq_engine.ts';
 import { fetchConfig } from './room_api.ts';
 import { codecName } from '../ui/format.ts';
 import { loadPreferences, savePreferences } from './preferences.ts';
-import { Sound, type SoundMeasure } from './sound.ts';
+import { Sound } from './sound.ts';
+import type { SoundMeasure } from './sound_measure.ts';
 
 /** After neither way of playing worked, MoQ is tried again. */
 const startOverMs = 10_000;
@@ -218,7 +219,7 @@ export class Player {
       void this.startHls();
       return;
     }
-    this.notice = `This browser cannot decode ${codecs.map(codecName).join(', ')}.`;
+    this.notice = codecs.length === 0 ? undefined : `This browser cannot decode ${codecs.map(codecName).join(', ')}.`;
     this.changed();
   }
 
