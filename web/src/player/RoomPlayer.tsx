@@ -132,7 +132,7 @@ export function RoomPlayer(props: {
             {view().stats.height}p {view().stats.videoCodec === undefined ? '' : codecName(view().stats.videoCodec ?? '')}
           </span>
         </Show>
-        <Show when={view().stats.latencyMs !== null && status() === 'live' && view().stats.latencyMs}>
+        <Show when={status() === 'live' && !view().paused && view().stats.latencyMs}>
           {(latency) => (
             <span class="badge" title="Age of the picture on show">
               {Math.round(latency())} ms

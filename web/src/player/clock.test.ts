@@ -68,6 +68,17 @@ test('the backlog of a joined Group is not taken for jitter', () => {
   assert.ok(target !== undefined && target <= 80 + latencyModes.low.startMs, `${target}`);
 });
 
+test('nor is a backlog that comes after what is live', () => {
+  const clock = new PlayoutClock();
+  for (let i = 0; i < 60; i++) {
+    const now = epoch + 2000 + i * 33;
+    clock.observe('video0', now - 20, now);
+    if (i === 4) for (let late = 0; late < 40; late++) clock.observe('video0', epoch + late * 33, now);
+    clock.targetOffset(now);
+  }
+  assert.equal(clock.targetOffset(epoch + 4200), 20 + latencyModes.low.minMs);
+});
+
 test('nothing is due before arrivals are live', () => {
   const clock = new PlayoutClock();
   for (let i = 0; i < 60; i++) clock.observe('video0', epoch + i * 33, epoch + 2000 + i);

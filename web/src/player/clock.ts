@@ -47,6 +47,9 @@ const enoughArrivals = 40;
 const backlogMs = 5000;
 const backlogStepMs = 20;
 
+/** Media this much older than what has come already is backlog as well: a joining FETCH may come after what is live. */
+const reorderMs = 250;
+
 /** The backlog is over when the best offset has not improved for so long. */
 const settleMs = 50;
 
@@ -64,6 +67,7 @@ export class ArrivalWindow {
   private best = Infinity;
   private strangerCount = 0;
   private latestMs = -Infinity;
+  private newestMediaMs = -Infinity;
 
   constructor(private readonly maxJitterMs: () => number) {}
 
@@ -72,10 +76,13 @@ export class ArrivalWindow {
     const offset = nowMs - mediaMs;
     if (this.firstMs === undefined) this.firstMs = this.improvedMs = nowMs;
     this.latestMs = nowMs;
+    if (nowMs - this.firstMs < backlogMs && mediaMs < this.newestMediaMs - reorderMs) return;
+    this.newestMediaMs = Math.max(this.newestMediaMs, mediaMs);
     if (Math.abs(offset - this.best) > this.maxJitterMs() + backlogMs && this.size > 0) {
       if (++this.strangerCount < strangers) return;
       this.clear();
       this.firstMs = this.improvedMs = nowMs;
+      this.newestMediaMs = mediaMs;
     }
     this.strangerCount = 0;
     if (offset < this.best) {
