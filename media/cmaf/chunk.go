@@ -21,7 +21,8 @@ type Sample struct {
 type Chunk struct {
 	Sequence   uint32 // of the movie fragment, rising by one
 	DecodeTime uint64 // of the first sample, in ticks
-	Samples    []Sample
+	// Samples may be empty: such a chunk says that nothing changes.
+	Samples []Sample
 	// Segment puts a segment type box in front: the first chunk of a segment.
 	Segment bool
 	// Reference is the wall-clock time at which the first sample was
@@ -34,11 +35,8 @@ type Chunk struct {
 // box below the 32-bit size limit; half a second of 8K video is a tenth of it.
 const MaxChunkSize = 1 << 30
 
-// Errors of Chunk.Buffer.
-var (
-	ErrNoSamples = errors.New("cmaf: a chunk needs a sample")
-	ErrTooLarge  = errors.New("cmaf: chunk too large")
-)
+// ErrTooLarge is the error of Chunk.Buffer for more than MaxChunkSize.
+var ErrTooLarge = errors.New("cmaf: chunk too large")
 
 // Sample flags of ISO/IEC 14496-12, section 8.8.3.1.
 const (
@@ -64,10 +62,10 @@ const ntpEpoch = 2208988800
 
 // Buffer lays the chunk out: the boxes in one slice, then the payloads.
 func (c *Chunk) Buffer() (Buffer, error) {
-	if len(c.Samples) == 0 {
-		return Buffer{}, ErrNoSamples
+	first := &Sample{Sync: true}
+	if len(c.Samples) > 0 {
+		first = &c.Samples[0]
 	}
-	first := &c.Samples[0]
 	var (
 		payload      int64
 		durations    bool // they differ

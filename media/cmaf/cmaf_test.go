@@ -204,12 +204,6 @@ func TestSurroundOpus(t *testing.T) {
 	}
 }
 
-func TestChunkRefusesNothing(t *testing.T) {
-	if _, err := (&cmaf.Chunk{}).Buffer(); err != cmaf.ErrNoSamples {
-		t.Errorf("empty chunk: %v", err)
-	}
-}
-
 // TestChunkSharesPayloads is the promise of the package: a chunk holds the
 // frame's own bytes.
 func TestChunkSharesPayloads(t *testing.T) {

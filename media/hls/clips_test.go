@@ -17,11 +17,12 @@ func TestClips(t *testing.T) {
 		return append(slices.Clone(cmaftest.TestSource), append([]string{"-t", "9"}, args...)...)
 	}
 	for name, args := range map[string][]string{
-		"H264 with B-frames": source("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60", "-pix_fmt", "yuv420p"),
-		"H265 with B-frames": source("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:bframes=3:keyint=60:open-gop=0", "-tag:v", "hvc1", "-pix_fmt", "yuv420p"),
-		"AV1":                source("-c:v", "libsvtav1", "-preset", "12", "-g", "60", "-pix_fmt", "yuv420p"),
-		"AAC":                append(slices.Clone(cmaftest.Tone), "-t", "9", "-c:a", "aac"),
-		"Opus":               append(slices.Clone(cmaftest.Tone), "-t", "9", "-c:a", "libopus"),
+		"H264 with B-frames":     source("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60", "-pix_fmt", "yuv420p"),
+		"H265 with B-frames":     source("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:bframes=3:keyint=60:open-gop=0", "-tag:v", "hvc1", "-pix_fmt", "yuv420p"),
+		"H264 of a still screen": {"-f", "lavfi", "-i", "testsrc2=size=192x108:rate=1", "-t", "20", "-c:v", "libx264", "-tune", "zerolatency", "-g", "5", "-pix_fmt", "yuv420p"},
+		"AV1":                    source("-c:v", "libsvtav1", "-preset", "12", "-g", "60", "-pix_fmt", "yuv420p"),
+		"AAC":                    append(slices.Clone(cmaftest.Tone), "-t", "9", "-c:a", "aac"),
+		"Opus":                   append(slices.Clone(cmaftest.Tone), "-t", "9", "-c:a", "libopus"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := cmaftest.Clip(t, args...)[0]

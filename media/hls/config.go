@@ -13,6 +13,10 @@ const (
 	partTarget     = 500 * time.Millisecond
 	targetDuration = 10 * time.Second
 	segmentMin     = 4 * time.Second
+	// firstSegmentMin is segmentMin for the first segment of a rendition:
+	// hls.js takes no playlist without a complete segment, and its viewer
+	// is waiting.
+	firstSegmentMin = time.Second
 	// minWindow is what must stay listed: three target durations
 	// (rfc8216bis, section 6.2.2).
 	minWindow = 3 * targetDuration

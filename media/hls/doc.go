@@ -12,16 +12,17 @@
 // (10 s). How input is fitted into it:
 //
 //   - A segment starts at the first key frame once the one before it lasts
-//     4 s. A publisher that sends none for 10 s gets a segment that starts
+//     4 s (1 s for the very first, which a viewer waits for). A publisher that sends none for 10 s gets a segment that starts
 //     without; nothing else keeps TARGETDURATION.
 //   - A part ends before the sample that would take it beyond PART-TARGET on
 //     the decode timeline, and lasts 85 % of it at least. Exceptions: the
 //     last part of a segment; and frames so sparse that one more would
 //     overshoot (below about 13 frames per second).
 //   - A sample that alone lasts longer than PART-TARGET (a still screen at
-//     one frame per second) fills its part, and parts marked GAP=YES stand
-//     for the rest of its time: the playlist stays true and legal, the
-//     picture stays on screen.
+//     one frame per second) fills its part, and parts without samples stand
+//     for the rest of its time: the picture stays on screen, and the playlist
+//     goes on at its pace. Parts marked GAP=YES would be as legal, but
+//     hls.js stops at them.
 //   - Lost media becomes EXT-X-GAP segments. A publisher that restarts or
 //     changes its format causes EXT-X-DISCONTINUITY with a new EXT-X-MAP, in
 //     all renditions alike.

@@ -20,7 +20,7 @@ func (m *Muxer) renderMultivariant() {
 	for _, r := range m.renditions {
 		switch {
 		case !r.active:
-		case r.empty():
+		case !r.offered():
 			waiting = true
 		case r.format.Kind() == media.Video:
 			video = append(video, r)
@@ -31,7 +31,10 @@ func (m *Muxer) renderMultivariant() {
 		}
 	}
 	old := m.multivariant.Load()
-	if len(video)+len(audio) == 0 || old == nil && waiting && longest < readyAfter {
+	if old == nil && !waiting {
+		longest = readyAfter
+	}
+	if len(video)+len(audio) == 0 || old == nil && longest < readyAfter {
 		return
 	}
 	p := multivariantOf(video, audio)

@@ -51,10 +51,10 @@ func NewMuxer(cfg Config) *Muxer {
 	m := &Muxer{
 		cfg:   cfg.withDefaults(),
 		epoch: strconv.FormatInt(now.UnixMilli(), 36),
-		// A segment lasts segmentMin at least, so a sequence that starts
+		// Segments last more than 3 s on average, so a sequence that starts
 		// with the time never falls behind one that started earlier: a
 		// player survives the restart of its edge.
-		firstMSN: uint64(max(0, now.Unix())) / uint64(segmentMin/time.Second),
+		firstMSN: uint64(max(0, now.Unix())) / 3,
 		ready:    make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -121,6 +121,7 @@ func (m *Muxer) addLocked(track string) *rendition {
 	for _, o := range m.renditions {
 		r.nextMSN = max(r.nextMSN, o.nextMSN)
 	}
+	r.startMSN = r.nextMSN
 	m.renditions = append(m.renditions, r)
 	paths := make(map[string]*rendition, len(old)+1)
 	for p, o := range old {
@@ -210,17 +211,17 @@ func (m *Muxer) breakAll(r *rendition) {
 	}
 }
 
-// joined makes a rendition known that has its first part now.
+// joined makes a rendition known that has its first segment now.
 func (m *Muxer) joined(r *rendition) {
 	for _, o := range m.renditions {
-		if o != r && !o.empty() && !o.ended {
+		if o != r && !o.empty() && !o.ended && !m.closed {
 			o.publish() // with a report on r
 		}
 	}
 	m.renderMultivariant()
 }
 
-// Ready is closed when every track has its first part, or the first ones
+// Ready is closed when every track has its first segment, or the first ones
 // have waited three seconds for the rest.
 func (m *Muxer) Ready() <-chan struct{} { return m.ready }
 

@@ -37,6 +37,7 @@ type rendition struct {
 	last   int64      // highest presentation time of the timeline, in ticks
 	offset int64      // presentation minus decode time at the last key frame
 
+	startMSN uint64 // of the first segment
 	nextMSN  uint64
 	nextPart uint64
 	listed   []*segment // closed, in the playlist
@@ -90,7 +91,7 @@ func (v *version) tooFar(msn uint64, part int) bool {
 }
 
 func newRendition(m *Muxer, track, path string) *rendition {
-	r := &rendition{m: m, track: track, path: path, nextMSN: m.firstMSN, disc: m.disc, firstDis: m.disc}
+	r := &rendition{m: m, track: track, path: path, startMSN: m.firstMSN, nextMSN: m.firstMSN, disc: m.disc, firstDis: m.disc}
 	r.files.m = make(map[string]cmaf.Buffer)
 	r.current.Store(&version{next: make(chan struct{})})
 	return r
@@ -118,6 +119,9 @@ func (r *rendition) setFormat(f *media.Format) (broken bool, err error) {
 	r.format = f
 	r.audio.Store(f.Kind() == media.Audio)
 	r.seg = newSegmenter(r, f)
+	if !r.empty() {
+		r.seg.firstMin = 0
+	}
 	return broken, nil
 }
 
@@ -237,37 +241,53 @@ func (r *rendition) finish() {
 
 // addPart implements segmentSink.
 func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
-	first := r.empty()
 	if r.open == nil {
 		r.openSegment(at)
 	}
 	s := r.open
-	part := playlist.Part{Duration: r.seconds(dur), URI: "gap.m4s", Gap: true}
-	if samples != nil {
-		c := cmaf.Chunk{
-			Sequence: uint32(r.nextPart), DecodeTime: uint64(max(at, 0)), Samples: samples,
-			Segment: !s.hasData, Reference: r.clock.Time(at + int64(samples[0].Offset)),
-		}
-		if body, err := c.Buffer(); err == nil {
-			part.URI, part.Gap = r.partURI(r.nextPart), false
-			r.nextPart++
-			part.Independent = slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync })
-			r.files.add(part.URI, body)
-			s.bodies = append(s.bodies, body)
-			s.uris = append(s.uris, part.URI)
-			s.size += body.Len()
-			s.hasData = true
-			s.frames += len(samples)
-		} else {
-			r.m.cfg.Logger.Warn("hls: part given up", "track", r.track, "error", err)
-		}
+	c := cmaf.Chunk{
+		Sequence: uint32(r.nextPart), DecodeTime: uint64(max(at, 0)), Samples: samples, Segment: !s.hasData,
 	}
-	s.entry.Parts = append(s.entry.Parts, part)
-	s.entry.Duration += part.Duration
+	if len(samples) > 0 {
+		c.Reference = r.clock.Time(at + int64(samples[0].Offset))
+	}
+	body, err := c.Buffer()
+	if err != nil {
+		r.m.cfg.Logger.Warn("hls: part given up", "track", r.track, "error", err)
+		r.added(playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true})
+		return
+	}
+	part := playlist.Part{
+		Duration: r.seconds(dur), URI: r.partURI(r.nextPart),
+		Independent: slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync }),
+	}
+	r.nextPart++
+	r.files.add(part.URI, body)
+	s.bodies = append(s.bodies, body)
+	s.uris = append(s.uris, part.URI)
+	s.size += body.Len()
+	s.hasData = true
+	s.frames += len(samples)
+	r.added(part)
+}
+
+// gapURI names what does not exist.
+const gapURI = "gap.m4s"
+
+// addGap implements segmentSink.
+func (r *rendition) addGap(at, dur int64) {
+	if r.open == nil {
+		r.openSegment(at)
+	}
+	r.added(playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true})
+}
+
+// added lists a part and makes it known.
+func (r *rendition) added(part playlist.Part) {
+	r.open.entry.Parts = append(r.open.entry.Parts, part)
+	r.open.entry.Duration += part.Duration
 	r.publish()
-	if first {
-		r.m.joined(r)
-	} else if r.m.multivariant.Load() == nil {
+	if r.m.multivariant.Load() == nil {
 		r.m.renderMultivariant() // for how long to wait for the rest?
 	}
 }
@@ -288,6 +308,9 @@ func (r *rendition) openSegment(at int64) {
 	}
 }
 
+// offered tells whether r has what a player needs to begin: a segment.
+func (r *rendition) offered() bool { return r.active && len(r.listed) > 0 }
+
 // empty tells whether no segment was ever begun.
 func (r *rendition) empty() bool {
 	return r.open == nil && len(r.listed) == 0 && len(r.retired) == 0
@@ -301,7 +324,7 @@ func (r *rendition) closeSegment() {
 	}
 	r.open = nil
 	s.entry.Gap = !s.hasData
-	s.entry.URI = "gap.m4s"
+	s.entry.URI = gapURI
 	if s.hasData {
 		s.entry.URI = r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
 		r.files.add(s.entry.URI, cmaf.Join(s.bodies...))
@@ -318,7 +341,11 @@ func (r *rendition) closeSegment() {
 	}
 	r.trim()
 	r.publish()
-	r.m.renderMultivariant()
+	if r.nextMSN == r.startMSN+1 {
+		r.m.joined(r)
+	} else {
+		r.m.renderMultivariant()
+	}
 }
 
 // partURI names the n-th part with media. The names do not tell the segment,
@@ -373,7 +400,7 @@ func (r *rendition) forget() {
 	}
 }
 
-// last returns what a rendition report says of r.
+// report returns what a rendition report says of r.
 func (r *rendition) report() (playlist.Report, bool) {
 	rep := playlist.Report{URI: "../" + r.path + "/index.m3u8"}
 	switch {
@@ -409,10 +436,10 @@ func (r *rendition) publish() {
 		m.Hint = r.partURI(r.nextPart)
 	}
 	for _, o := range r.m.renditions {
-		if o == r || !o.active {
+		if o == r {
 			continue
 		}
-		if rep, ok := o.report(); ok {
+		if rep, ok := o.report(); ok && o.offered() {
 			m.Reports = append(m.Reports, rep)
 		}
 	}

@@ -17,6 +17,7 @@ type segmenter struct {
 
 	partTarget, partMin    int64
 	segmentMin, segmentMax int64
+	firstMin               int64 // segmentMin until a segment is closed; then 0
 
 	pending  cmaf.Sample // waits for its duration; valid when havePending
 	at       int64       // decode time of pending, or where the next sample is due
@@ -25,7 +26,7 @@ type segmenter struct {
 	dur      int64       // how long the sample before it lasted; 0: there was none
 	part     []cmaf.Sample
 	partAt   int64 // decode time of the first sample of part
-	partDur  int64 // listed so far
+	partDur  int64 // listed so far, with what the sample before it left over
 	segDur   int64 // of the closed parts of the open segment
 	segKey   bool  // the open segment starts with a key frame
 	segMedia bool  // the open segment has a part with media
@@ -34,9 +35,12 @@ type segmenter struct {
 
 // segmentSink takes what a segmenter makes.
 type segmentSink interface {
-	// addPart appends a part of dur ticks to the open segment, opening one
-	// when there is none. No samples: a gap.
+	// addPart appends a part to the open segment, opening one when there is
+	// none. The playlist says that it lasts dur ticks; its samples, if any,
+	// start at at.
 	addPart(samples []cmaf.Sample, at, dur int64)
+	// addGap appends a part that was lost.
+	addGap(at, dur int64)
 	// closeSegment completes the open segment.
 	closeSegment()
 }
@@ -47,7 +51,7 @@ func newSegmenter(sink segmentSink, f *media.Format) *segmenter {
 	return &segmenter{
 		sink: sink, audio: f.Kind() == media.Audio, scale: scale,
 		partTarget: ticks(partTarget), partMin: (ticks(partTarget)*85 + 99) / 100,
-		segmentMin: ticks(segmentMin), segmentMax: ticks(targetDuration),
+		segmentMin: ticks(segmentMin), segmentMax: ticks(targetDuration), firstMin: ticks(firstSegmentMin),
 	}
 }
 
@@ -68,6 +72,10 @@ func (g *segmenter) next(s cmaf.Sample, dts, nominal int64, cut bool) {
 
 // ripe tells whether the open segment may end at a key frame that comes now.
 func (g *segmenter) ripe() bool {
+	least := g.segmentMin
+	if g.firstMin > 0 {
+		least = g.firstMin
+	}
 	switch {
 	case g.segParts == 0 && g.partDur == 0:
 		return false
@@ -76,12 +84,12 @@ func (g *segmenter) ripe() bool {
 	case g.audio:
 		// Every sample is a key frame: wait for the end of a part, so that
 		// no segment ends with a stub.
-		return g.partDur == 0 && g.segDur >= g.segmentMin
+		return g.partDur == 0 && g.segDur >= least
 	case g.segParts > 0 && !g.segKey:
 		return true // make good a segment that had to start without key frame
 	}
 	// Timestamps jitter: a key frame that comes 10 ms early still counts.
-	return g.segDur+g.partDur >= g.segmentMin-g.scale/100
+	return g.segDur+g.partDur >= least-g.scale/100
 }
 
 // place puts the pending sample, which lasts dur, into the open part.
@@ -121,27 +129,37 @@ func (g *segmenter) append(s cmaf.Sample, listed int64) {
 }
 
 // stretch places a sample that alone lasts longer than a part may: it fills
-// up the open part, and gaps stand for the rest of its time.
+// up the open part, parts without samples follow while its picture is on
+// screen, and what is then left of its time begins the next part.
 func (g *segmenter) stretch(s cmaf.Sample, dur int64) {
-	listed := g.partTarget - g.partDur
 	if g.segDur+g.partTarget > g.segmentMax {
 		g.closePart()
 		g.closeSegment()
-		listed = g.partTarget
 	}
+	listed := g.partTarget - g.partDur
 	g.append(s, listed)
 	g.closePart()
-	g.gap(g.at-dur+listed, dur-listed)
+	rest := dur - listed
+	for rest > 0 {
+		if g.segDur+min(rest, g.partTarget) > g.segmentMax {
+			g.closeSegment()
+		}
+		g.partDur = min(rest, g.partTarget)
+		rest -= g.partDur
+		if g.partDur == g.partTarget {
+			g.closePart()
+		}
+	}
 }
 
-// gap lists rest ticks from at without media.
+// gap lists rest ticks from at as lost.
 func (g *segmenter) gap(at, rest int64) {
 	for rest > 0 {
 		n := min(rest, g.partTarget)
 		if g.segDur+n > g.segmentMax {
 			g.closeSegment()
 		}
-		g.sink.addPart(nil, at, n)
+		g.sink.addGap(at, n)
 		g.segParts++
 		g.segDur += n
 		at += n
@@ -185,8 +203,11 @@ func (g *segmenter) guess() int64 {
 }
 
 func (g *segmenter) closePart() {
-	if len(g.part) == 0 {
+	if g.partDur == 0 {
 		return
+	}
+	if len(g.part) == 0 {
+		g.partAt = g.at
 	}
 	if g.segParts > 0 && !g.segMedia {
 		// The open segment has gaps only: end it, so that it can be
@@ -194,7 +215,7 @@ func (g *segmenter) closePart() {
 		g.closeSegment()
 	}
 	if g.segParts == 0 {
-		g.segKey = g.part[0].Sync
+		g.segKey = len(g.part) > 0 && g.part[0].Sync
 	}
 	g.sink.addPart(g.part, g.partAt, g.partDur)
 	g.segParts++
@@ -208,5 +229,5 @@ func (g *segmenter) closeSegment() {
 		return
 	}
 	g.sink.closeSegment()
-	g.segParts, g.segDur, g.segKey, g.segMedia = 0, 0, false, false
+	g.segParts, g.segDur, g.segKey, g.segMedia, g.firstMin = 0, 0, false, false, 0
 }

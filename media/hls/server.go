@@ -30,8 +30,9 @@ type ServerConfig struct {
 	// MaxRooms bounds the broadcasts muxed at a time; 64 by default. Further
 	// rooms are answered with 503.
 	MaxRooms int
-	// StartTimeout is how long the first request of a room waits for media;
-	// 10 s by default.
+	// StartTimeout is how long the first request of a room waits for media:
+	// that a Group ends, which takes as long as the publisher's key frame
+	// distance. 15 s by default.
 	StartTimeout time.Duration
 	// Linger is how long a room is muxed on after the last request; 60 s by
 	// default.
@@ -53,7 +54,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 		c.MaxRooms = 64
 	}
 	if c.StartTimeout <= 0 {
-		c.StartTimeout = 10 * time.Second
+		c.StartTimeout = 15 * time.Second
 	}
 	if c.Linger <= 0 {
 		c.Linger = 60 * time.Second
