@@ -144,7 +144,7 @@ func format(t *fmp4.InitTrack, file []byte) (media.Format, error) {
 			return f, err
 		}
 		f.Codec, f.Description, f.MIME = media.AAC, asc, "mp4a.40.2"
-		f.FrameRate, f.SampleRate, f.Channels = 0, c.Config.SampleRate, c.Config.ChannelConfig
+		f.FrameRate, f.SampleRate, f.Channels = 0, c.Config.SampleRate, int(c.Config.ChannelConfig)
 	case *codecs.Opus:
 		f.Codec, f.MIME, f.FrameRate, f.Channels = media.Opus, "opus", 0, c.ChannelCount
 	default:
