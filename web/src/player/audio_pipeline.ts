@@ -1,6 +1,6 @@
+import { sameBytes } from '../media/bytes.ts';
+import type { CatalogTrack } from '../media/catalog.ts';
 import type { SoundBlock } from './audio_playout.ts';
-import { sameBytes } from './bytes.ts';
-import type { CatalogTrack } from './catalog.ts';
 import type { Released } from './sequencer.ts';
 import type { MediaObject } from './track_feed.ts';
 

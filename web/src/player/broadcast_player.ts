@@ -1,6 +1,8 @@
+import { CATALOG_TRACK, type Catalog, type CatalogTrack } from '../media/catalog.ts';
+import { MsfReader } from '../media/msf.ts';
 import type { Namespace, Subscription } from '../moq/model.ts';
 import { canDecodeAudio, type AudioPipeline } from './audio_pipeline.ts';
-import { CatalogReader, chooseTracks, sameEncoding, type Catalog, type CatalogTrack } from './catalog.ts';
+import { chooseTracks, sameEncoding } from './choice.ts';
 import type { PlayoutClock } from './clock.ts';
 import type { MediaSession } from './media_session.ts';
 import { Backoff, sleep } from './reconnect.ts';
@@ -84,7 +86,7 @@ export class BroadcastPlayer {
    * subscribed to. Everything it started has ended when it returns.
    */
   async play(session: MediaSession, namespace: Namespace, signal: AbortSignal): Promise<BroadcastEnd> {
-    const catalogTrack = await subscribe(session, namespace, 'catalog', priority.catalog, signal);
+    const catalogTrack = await subscribe(session, namespace, CATALOG_TRACK.msf, priority.catalog, signal);
     const run = new Run(this.parts, session, namespace, this.wanted);
     this.run = run;
     const finish = (end: BroadcastEnd): void => {
@@ -267,7 +269,7 @@ async function followCatalog(subscription: Subscription, follow: (catalog: Catal
     newest = group.id;
     readers.push(
       (async () => {
-        const reader = new CatalogReader();
+        const reader = new MsfReader();
         for await (const object of group) {
           if (group.id < newest || object.payload.length === 0) continue;
           const catalog = reader.read(object.objectId, object.payload);

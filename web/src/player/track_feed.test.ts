@@ -3,7 +3,7 @@ import { afterEach, beforeEach, mock, test } from 'node:test';
 import { PublishedTrack, Session, type GroupWriter, type Property } from '../moq/index.ts';
 import { transportPipe } from '../moq/transport/pipe.ts';
 import { PlayoutClock } from './clock.ts';
-import { LocProperty } from './loc.ts';
+import { LocProperty } from '../media/loc.ts';
 import { TrackFeed } from './track_feed.ts';
 
 const epoch = 1_764_000_000_000;

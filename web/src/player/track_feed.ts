@@ -1,6 +1,6 @@
+import { readLoc } from '../media/loc.ts';
 import { ObjectStatus, type Group, type MoqObject, type Subscription, type SubscriptionEnd } from '../moq/model.ts';
 import type { PlayoutClock } from './clock.ts';
-import { readLoc } from './loc.ts';
 import { GroupSequencer, type Released, type Sequenced } from './sequencer.ts';
 
 /** One coded picture or audio packet, ready for a decoder. */

@@ -1,5 +1,5 @@
-import { sameBytes } from './bytes.ts';
-import type { CatalogTrack } from './catalog.ts';
+import { sameBytes } from '../media/bytes.ts';
+import type { CatalogTrack } from '../media/catalog.ts';
 import type { PlayoutClock } from './clock.ts';
 import type { Released } from './sequencer.ts';
 import type { MediaObject } from './track_feed.ts';

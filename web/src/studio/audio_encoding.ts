@@ -1,7 +1,7 @@
+import { bytesOf } from '../media/bytes.ts';
 import type { AudioFormat, EncodedFrame } from './broadcast.ts';
 import type { MediaClock } from './media_clock.ts';
 import type { AudioSettings, StudioFailure } from './messages.ts';
-import { bytesOf } from './video_encoding.ts';
 
 /** Pieces that may wait in the encoder: 20 ms each. */
 const MAX_QUEUE = 25;

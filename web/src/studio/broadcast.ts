@@ -1,13 +1,7 @@
-import {
-  CATALOG_TRACK,
-  hangCatalog,
-  msfCatalog,
-  msfCompleteCatalog,
-  type AudioTrackFields,
-  type CatalogEntry,
-  type VideoTrackFields,
-} from '../media/catalog.ts';
-import { locProperties } from '../media/loc.ts';
+import { CATALOG_TRACK, type CatalogTrack } from '../media/catalog.ts';
+import { writeHang } from '../media/hang.ts';
+import { writeLoc } from '../media/loc.ts';
+import { writeMsf } from '../media/msf.ts';
 import { PublishDoneCode, PublishedTrack, type Backlog, type GroupWriter } from '../moq/index.ts';
 
 // Publisher priorities, as the origin's packager gives them: the catalog before all that it describes, sound before
@@ -20,9 +14,26 @@ const MIN_AUDIO_GROUP_US = 250_000;
 
 export type MediaKind = 'video' | 'audio';
 
-/** What a track's entry in the catalog needs of its encoder. */
-export type VideoFormat = Omit<VideoTrackFields, 'kind' | 'name'>;
-export type AudioFormat = Omit<AudioTrackFields, 'kind' | 'name'>;
+/** What a Track's entry in the catalog needs of its encoder. */
+interface Format {
+  /** RFC 6381, as WebCodecs names it. */
+  readonly codec: string;
+  /** The decoder's configuration record, if the codec has one outside its frames. */
+  readonly description: Uint8Array | undefined;
+  /** Bits per second at most. */
+  readonly bitrate: number;
+}
+
+export interface VideoFormat extends Format {
+  readonly width: number;
+  readonly height: number;
+  readonly framerate: number;
+}
+
+export interface AudioFormat extends Format {
+  readonly sampleRate: number;
+  readonly channels: number;
+}
 
 /** An encoded frame. The format is that in force; a new one differs by identity. */
 export interface EncodedFrame<Format> {
@@ -114,7 +125,7 @@ export class StudioBroadcast {
     }
     this.#videoGroup?.writeObject(
       frame.data,
-      locProperties({
+      writeLoc({
         timestampUs: frame.timestampUs,
         videoConfig: frame.key ? frame.format.description : undefined,
       }),
@@ -139,7 +150,7 @@ export class StudioBroadcast {
     }
     this.#audioGroup?.writeObject(
       frame.data,
-      locProperties({
+      writeLoc({
         timestampUs: frame.timestampUs,
         audioConfig: first ? frame.format.description : undefined,
       }),
@@ -151,7 +162,7 @@ export class StudioBroadcast {
     if (this.#ended) return;
     this.#ended = true;
     if (this.begun) {
-      this.#msf.newGroup().writeObject(msfCompleteCatalog(Date.now()));
+      this.#msf.newGroup().writeObject(writeMsf({ tracks: [], complete: true }, Date.now()));
     }
     for (const track of this.#tracks.values()) track.close(PublishDoneCode.TrackEnded, 'the broadcast has ended');
   }
@@ -163,12 +174,13 @@ export class StudioBroadcast {
   }
 
   #publishCatalogs(): void {
-    const entries: CatalogEntry[] = [];
-    if (this.#videoFormat) entries.push({ kind: 'video', name: 'video0', ...this.#videoFormat });
-    if (this.#audioFormat) entries.push({ kind: 'audio', name: 'audio0', ...this.#audioFormat });
+    const common = { live: true, renderGroup: 1 };
+    const tracks: CatalogTrack[] = [];
+    if (this.#videoFormat) tracks.push({ kind: 'video', name: 'video0', ...common, ...this.#videoFormat });
+    if (this.#audioFormat) tracks.push({ kind: 'audio', name: 'audio0', ...common, ...this.#audioFormat });
     for (const [track, catalog] of [
-      [this.#msf, msfCatalog(entries, Date.now())],
-      [this.#hang, hangCatalog(entries)],
+      [this.#msf, writeMsf({ tracks, complete: false }, Date.now())],
+      [this.#hang, writeHang(tracks)],
     ] as const) {
       const group = track.newGroup();
       group.writeObject(catalog);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CatalogReader } from '../player/catalog.ts';
-import { readLoc } from '../player/loc.ts';
+import { readLoc } from '../media/loc.ts';
+import { MsfReader } from '../media/msf.ts';
 import { Backoff } from '../player/reconnect.ts';
 import { RequestCode, RequestError, Session, type MoqObject, type Subscription } from '../moq/index.ts';
 import { transportPipe } from '../moq/transport/pipe.ts';
@@ -72,7 +72,7 @@ describe('the broadcast', () => {
     broadcast.writeAudio({ data: Uint8Array.of(9), key: true, timestampUs: startUs, format: audio });
 
     const [catalog] = await firstGroup(await node.subscribe(['live', 'demo'], 'catalog', { join: true }), 1);
-    const { tracks } = new CatalogReader().read(catalog!.objectId, catalog!.payload);
+    const { tracks } = new MsfReader().read(catalog!.objectId, catalog!.payload);
     assert.deepEqual(
       tracks.map(({ name, kind, codec, width, sampleRate, description }) => [name, kind, codec, width ?? sampleRate, description]),
       [
@@ -173,7 +173,7 @@ describe('the broadcast', () => {
     broadcast.end();
     const complete: boolean[] = [];
     for await (const group of catalogs) {
-      for await (const object of group) complete.push(new CatalogReader().read(object.objectId, object.payload).complete);
+      for await (const object of group) complete.push(new MsfReader().read(object.objectId, object.payload).complete);
     }
     assert.deepEqual(complete, [false, true]);
     assert.equal((await catalogs.closed).kind, 'done');

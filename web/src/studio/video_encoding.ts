@@ -1,3 +1,4 @@
+import { bytesOf, sameBytes } from '../media/bytes.ts';
 import type { EncodedFrame, VideoFormat } from './broadcast.ts';
 import { chooseEncoder, fitInto, type Choice } from './codecs.ts';
 import type { MediaClock } from './media_clock.ts';
@@ -170,16 +171,4 @@ function sameFormat(a: VideoFormat, b: VideoFormat): boolean {
   return (
     a.codec === b.codec && a.width === b.width && a.height === b.height && sameBytes(a.description, b.description)
   );
-}
-
-function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  if (!a || !b) return a === b;
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-/** A copy of what WebCodecs gives as a decoder's description. */
-export function bytesOf(source: AllowSharedBufferSource): Uint8Array {
-  return ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice()
-    : new Uint8Array(source).slice();
 }

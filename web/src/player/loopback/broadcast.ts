@@ -1,6 +1,9 @@
-import { PublishedTrack, type GroupWriter, type Property } from '../../moq/index.ts';
+import { bytesOf } from '../../media/bytes.ts';
+import { CATALOG_TRACK, type CatalogTrack } from '../../media/catalog.ts';
+import { writeLoc } from '../../media/loc.ts';
+import { writeMsf } from '../../media/msf.ts';
+import { PublishedTrack, type GroupWriter } from '../../moq/index.ts';
 import { drawCounter } from '../counter.ts';
-import { LocProperty } from '../loc.ts';
 import { sleep } from '../reconnect.ts';
 
 /** How a loopback broadcast is made. */
@@ -49,7 +52,7 @@ export class LoopbackBroadcast {
   private readonly groups = new Map<string, { writer: GroupWriter | undefined; objects: number }>();
 
   constructor(private readonly options: BroadcastOptions) {
-    for (const name of ['catalog', 'video0', 'audio0']) this.tracks.set(name, new PublishedTrack());
+    for (const name of [CATALOG_TRACK.msf, 'video0', 'audio0']) this.tracks.set(name, new PublishedTrack());
     this.canvas = new OffscreenCanvas(options.width, options.height);
     const context = this.canvas.getContext('2d', { alpha: false });
     if (context === null) throw new Error('no 2D context');
@@ -76,16 +79,12 @@ export class LoopbackBroadcast {
 
   private writeCatalog(): void {
     const { codec, width, height, framerate } = this.options;
-    const common = { packaging: 'loc', isLive: true, renderGroup: 1 };
-    const catalog = {
-      version: 'draft-01',
-      generatedAt: Date.now(),
-      tracks: [
-        { name: 'video0', role: 'video', codec, width, height, framerate, bitrate: 1_500_000, ...common },
-        { name: 'audio0', role: 'audio', codec: 'opus', samplerate: sampleRate, channelConfig: '2', bitrate: 64_000, ...common },
-      ],
-    };
-    this.tracks.get('catalog')?.newGroup().writeObject(new TextEncoder().encode(JSON.stringify(catalog)));
+    const common = { live: true, renderGroup: 1 };
+    const tracks: CatalogTrack[] = [
+      { name: 'video0', kind: 'video', codec, width, height, framerate, bitrate: 1_500_000, ...common },
+      { name: 'audio0', kind: 'audio', codec: 'opus', sampleRate, channels: 2, bitrate: 64_000, ...common },
+    ];
+    this.tracks.get(CATALOG_TRACK.msf)?.newGroup().writeObject(writeMsf({ tracks, complete: false }, Date.now()));
   }
 
   private encodeVideo(): VideoEncoder {
@@ -180,9 +179,7 @@ export class LoopbackBroadcast {
     payload: Uint8Array,
     config?: Uint8Array,
   ): void {
-    const properties: Property[] = [];
-    if (first && config !== undefined) properties.push({ type: LocProperty.VideoConfig, value: config });
-    properties.push({ type: LocProperty.Timestamp, value: timestampUs });
+    const properties = writeLoc({ timestampUs, videoConfig: first ? config : undefined });
     const group = this.groups.get(name) ?? { writer: undefined, objects: 0 };
     this.groups.set(name, group);
     group.objects = first ? 1 : group.objects + 1;
@@ -196,10 +193,4 @@ export class LoopbackBroadcast {
     const wait = this.options.jitterMs === 0 ? Promise.resolve() : sleep(Math.random() * this.options.jitterMs);
     this.lines.set(name, Promise.all([line, wait]).then(send));
   }
-}
-
-function bytesOf(source: AllowSharedBufferSource): Uint8Array {
-  return ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer.slice(source.byteOffset, source.byteOffset + source.byteLength))
-    : new Uint8Array(source.slice(0));
 }

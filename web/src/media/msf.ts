@@ -1,39 +1,55 @@
 /**
- * The catalog of a broadcast (MOQT Streaming Format, draft-ietf-moq-msf, section 5): which Tracks there are and how to
+ * The catalog of the MOQT Streaming Format (draft-ietf-moq-msf, section 5): which Tracks a broadcast has and how to
  * decode them. The first Object of a Group is a whole catalog, the ones after it change it.
  */
 
-/** What a player needs to know of a Track. */
-export interface CatalogTrack {
-  readonly name: string;
-  readonly kind: 'video' | 'audio';
-  /** RFC 6381 or WebCodecs codec string. */
-  readonly codec: string;
-  readonly live: boolean;
-  readonly label: string | undefined;
-  readonly renderGroup: number | undefined;
-  readonly altGroup: number | undefined;
-  readonly width: number | undefined;
-  readonly height: number | undefined;
-  readonly framerate: number | undefined;
-  readonly sampleRate: number | undefined;
-  readonly channels: number | undefined;
-  /** Bits per second at most. */
-  readonly bitrate: number | undefined;
-  /** The decoder's configuration record, where the catalog carries it inline. */
-  readonly description: Uint8Array | undefined;
-}
+import { isObject, objects, quantity, text, type Json } from '../json.ts';
+import { CatalogError, type Catalog, type CatalogTrack } from './catalog.ts';
 
-/** The Tracks of a broadcast that can be played, in the publisher's order. */
-export interface Catalog {
-  readonly tracks: readonly CatalogTrack[];
-  /** The broadcast is over and nothing will be added. */
-  readonly complete: boolean;
-}
+/** The release that is written. */
+const writtenVersion = 'draft-01';
 
-/** A catalog that cannot be used. */
-export class CatalogError extends Error {
-  override readonly name = 'CatalogError';
+/**
+ * Writes a whole catalog. generatedAtMs: Unix time in milliseconds. One that is complete has no Tracks left: it is
+ * "isComplete as TRUE and [...] an empty Tracks field" that ends a broadcast for good.
+ */
+export function writeMsf(catalog: Catalog, generatedAtMs: number): Uint8Array {
+  const initDataList: { id: string; type: 'inline'; data: string }[] = [];
+  const tracks = catalog.tracks.map((track) => {
+    let initRef: string | undefined;
+    if (track.description) {
+      initRef = `init${initDataList.length}`;
+      initDataList.push({ id: initRef, type: 'inline', data: btoa(String.fromCharCode(...track.description)) });
+    }
+    return {
+      name: track.name,
+      packaging: 'loc',
+      isLive: track.live,
+      role: track.kind,
+      label: track.label,
+      renderGroup: track.renderGroup,
+      altGroup: track.altGroup,
+      initRef,
+      codec: track.codec,
+      bitrate: track.bitrate,
+      width: track.width,
+      height: track.height,
+      framerate: track.framerate,
+      samplerate: track.sampleRate,
+      channelConfig: track.channels?.toString(),
+    };
+  });
+  // JSON leaves out what is undefined. "The Initialization Data List, if present, MUST be located after the tracks
+  // array".
+  return new TextEncoder().encode(
+    JSON.stringify({
+      version: writtenVersion,
+      generatedAt: generatedAtMs,
+      isComplete: catalog.complete ? true : undefined,
+      tracks: catalog.complete ? [] : tracks,
+      initDataList: catalog.complete || initDataList.length === 0 ? undefined : initDataList,
+    }),
+  );
 }
 
 /** A catalog lists tens of Tracks of a few hundred bytes each. */
@@ -43,10 +59,8 @@ const maxTracks = 128;
 /** The releases whose fields this reader understands. */
 const knownVersion = /^(1|draft-0\d)$/;
 
-type Json = { readonly [field: string]: unknown };
-
 /** Follows a catalog Track: holds the state that changes apply to. */
-export class CatalogReader {
+export class MsfReader {
   private root: Json | undefined;
 
   /**
@@ -71,38 +85,6 @@ export class CatalogReader {
     this.root = root;
     return catalog;
   }
-}
-
-/**
- * The Tracks to play: of each kind the best that can be decoded, where best is the most pixels, then the most bits.
- * `undecodable` are the codecs of kinds of which none can be decoded.
- */
-export async function chooseTracks(
-  catalog: Catalog,
-  decodable: (track: CatalogTrack) => Promise<boolean>,
-): Promise<{ video: CatalogTrack | undefined; audio: CatalogTrack | undefined; undecodable: string[] }> {
-  const undecodable: string[] = [];
-  const choose = async (kind: CatalogTrack['kind']): Promise<CatalogTrack | undefined> => {
-    const candidates = catalog.tracks.filter((track) => track.kind === kind && track.live);
-    // Audio alternatives are rather languages than qualities: the publisher's first is meant.
-    if (kind === 'video') candidates.sort((a, b) => pixels(b) - pixels(a) || (b.bitrate ?? 0) - (a.bitrate ?? 0));
-    for (const candidate of candidates) if (await decodable(candidate)) return candidate;
-    undecodable.push(...new Set(candidates.map((track) => track.codec)));
-    return undefined;
-  };
-  return { video: await choose('video'), audio: await choose('audio'), undecodable };
-}
-
-/** Whether two catalog entries describe the same encoding, so that what is playing can go on. */
-export function sameEncoding(a: CatalogTrack | undefined, b: CatalogTrack | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return (
-    a.name === b.name && a.codec === b.codec && a.sampleRate === b.sampleRate && a.channels === b.channels
-  );
-}
-
-function pixels(track: CatalogTrack): number {
-  return (track.width ?? 0) * (track.height ?? 0);
 }
 
 function parse(payload: Uint8Array): Json {
@@ -212,22 +194,6 @@ function channelCount(value: unknown): number | undefined {
   if (value === 'stereo') return 2;
   const digits = /^(\d+)(?:\.(\d+))?$/.exec(value);
   return digits === null ? undefined : quantity(Number(digits[1]) + Number(digits[2] ?? 0));
-}
-
-function objects(value: unknown): readonly Json[] {
-  return Array.isArray(value) ? value.filter(isObject) : [];
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' && value.length > 0 ? value : undefined;
-}
-
-function quantity(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined;
 }
 
 function fromBase64(data: string): Uint8Array | undefined {

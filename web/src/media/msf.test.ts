@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CatalogError, CatalogReader, chooseTracks, sameEncoding, type Catalog } from './catalog.ts';
+import { CatalogError, type Catalog, type CatalogTrack } from './catalog.ts';
+import { MsfReader, writeMsf } from './msf.ts';
 
 function encode(value: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value));
@@ -42,7 +43,7 @@ function names(catalog: Catalog): string[] {
 }
 
 test('a whole catalog tells what a decoder needs', () => {
-  const catalog = new CatalogReader().read(0, encode(whole));
+  const catalog = new MsfReader().read(0, encode(whole));
   assert.deepEqual(names(catalog), ['video0', 'audio0']);
   assert.equal(catalog.complete, false);
   const [first, second] = catalog.tracks;
@@ -53,7 +54,7 @@ test('a whole catalog tells what a decoder needs', () => {
 });
 
 test('what is no picture or sound in LOC is passed over', () => {
-  const catalog = new CatalogReader().read(
+  const catalog = new MsfReader().read(
     0,
     encode({
       version: 'draft-01',
@@ -71,7 +72,7 @@ test('what is no picture or sound in LOC is passed over', () => {
 });
 
 test('changes apply in order to the catalog before them', () => {
-  const reader = new CatalogReader();
+  const reader = new MsfReader();
   reader.read(0, encode(whole));
   const catalog = reader.read(
     1,
@@ -91,14 +92,14 @@ test('changes apply in order to the catalog before them', () => {
 });
 
 test('completion holds from then on', () => {
-  const reader = new CatalogReader();
+  const reader = new MsfReader();
   reader.read(0, encode(whole));
   const catalog = reader.read(1, encode({ deltaUpdate: [{ op: 'remove', tracks: [{ name: 'video0' }] }], isComplete: true }));
   assert.equal(catalog.complete, true);
 });
 
 test('what cannot be a catalog is refused and leaves the one before', () => {
-  const reader = new CatalogReader();
+  const reader = new MsfReader();
   const change = { deltaUpdate: [{ op: 'update', tracks: [{ parentName: 'video0', bitrate: 1 }] }] };
   // MSF, Catalog: "The first Object (with Object ID 0) in any Group in a catalog track MUST hold an independent copy of
   // the catalog."
@@ -120,35 +121,56 @@ test('what cannot be a catalog is refused and leaves the one before', () => {
   assert.deepEqual(names(catalog), ['video0']);
 });
 
-test('the best picture that can be decoded is chosen, and the publisher’s first sound', async () => {
-  const catalog = new CatalogReader().read(
-    0,
-    encode({
-      version: 'draft-01',
-      tracks: [
-        { ...video, name: 'sd', width: 640, height: 360 },
-        { ...video, name: 'hevc', codec: 'hvc1.1.6.L93.B0', width: 1920, height: 1080 },
-        { ...video, name: 'hd' },
-        { ...video, name: 'ended', width: 3840, height: 2160, isLive: false },
-        audio,
-        { ...audio, name: 'audio1', bitrate: 256_000 },
-      ],
-    }),
-  );
-  const chosen = await chooseTracks(catalog, async (track) => !track.codec.startsWith('hvc1'));
-  assert.equal(chosen.video?.name, 'hd');
-  assert.equal(chosen.audio?.name, 'audio0');
-  assert.deepEqual(chosen.undecodable, []);
-  const none = await chooseTracks(catalog, async (track) => track.kind === 'audio');
-  assert.equal(none.video, undefined);
-  assert.deepEqual(none.undecodable, ['hvc1.1.6.L93.B0', 'avc1.64001f']);
+test('what is written can be read', () => {
+  const tracks: CatalogTrack[] = [
+    {
+      name: 'video0',
+      kind: 'video',
+      codec: 'avc1.64001f',
+      live: true,
+      label: 'Stage',
+      renderGroup: 1,
+      altGroup: 2,
+      width: 1280,
+      height: 720,
+      framerate: 30,
+      sampleRate: undefined,
+      channels: undefined,
+      bitrate: 1_500_000,
+      description: Uint8Array.of(1, 0x64, 0, 0x1f),
+    },
+    {
+      name: 'audio0',
+      kind: 'audio',
+      codec: 'mp4a.40.2',
+      live: true,
+      label: undefined,
+      renderGroup: 1,
+      altGroup: undefined,
+      width: undefined,
+      height: undefined,
+      framerate: undefined,
+      sampleRate: 48_000,
+      channels: 6,
+      bitrate: 320_000,
+      description: Uint8Array.of(0x11, 0xb0),
+    },
+  ];
+  const written = writeMsf({ tracks, complete: false }, 1_746_104_606_044);
+  assert.deepEqual(new MsfReader().read(0, written), { tracks, complete: false });
+  // MSF, Initialization Data List: "MUST be located after the tracks array".
+  const json = new TextDecoder().decode(written);
+  assert.ok(json.indexOf('"initDataList"') > json.indexOf('"tracks"'));
 });
 
-test('a new codec is a new encoding, a new bitrate is not', () => {
-  const [track] = new CatalogReader().read(0, encode(whole)).tracks;
-  assert.ok(track);
-  assert.ok(sameEncoding(track, { ...track, bitrate: 1 }));
-  assert.ok(!sameEncoding(track, { ...track, codec: 'av01.0.04M.08' }));
-  assert.ok(!sameEncoding(track, undefined));
-  assert.ok(sameEncoding(undefined, undefined));
+test('a catalog that ends a broadcast lists nothing', () => {
+  const tracks: CatalogTrack[] = [{ name: 'audio0', kind: 'audio', codec: 'opus', live: true }];
+  const written = writeMsf({ tracks, complete: true }, 1_746_104_606_044);
+  assert.deepEqual(new MsfReader().read(0, written), { tracks: [], complete: true });
+  assert.deepEqual(JSON.parse(new TextDecoder().decode(written)), {
+    version: 'draft-01',
+    generatedAt: 1_746_104_606_044,
+    isComplete: true,
+    tracks: [],
+  });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LocProperty, readLoc } from './loc.ts';
+import { LocProperty, readLoc, writeLoc } from './loc.ts';
 
 test('without a timescale the timestamp is wall-clock microseconds', () => {
   // LOC-04, Timestamp: "If no timescale property is present, the timestamp is interpreted as wall-clock time in
@@ -42,4 +42,12 @@ test('an Object that cannot be placed in time is refused', () => {
     }),
     undefined,
   );
+});
+
+test('what is written can be read, and is in the order of its types', () => {
+  const config = Uint8Array.of(1, 0x64);
+  const properties = writeLoc({ timestampUs: 1_764_000_000_000_123.25, videoConfig: config });
+  assert.deepEqual(readLoc({ properties }), { timestampUs: 1_764_000_000_000_123, wallClock: true, config });
+  const types = properties.map(({ type }) => type);
+  assert.deepEqual(types, [...types].sort((a, b) => a - b));
 });
