@@ -27,6 +27,10 @@ const (
 	// three seconds of parts).
 	maxAhead    = 2
 	advancePart = int(3 * time.Second / partTarget)
+	// stallAfter is how far a track may fall behind the newest one before its
+	// missing time is listed as gaps: a streamer who switches the camera off
+	// keeps the sound, and playlists that stand still end players.
+	stallAfter = targetDuration
 	// maxGap is the longest hole in a timeline that is filled with gap
 	// segments; beyond it the timeline starts anew behind a discontinuity.
 	maxGap = 60 * time.Second

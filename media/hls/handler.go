@@ -32,6 +32,15 @@ const (
 	cacheNever    = "no-store"
 )
 
+// caching returns the Cache-Control of an answer to r. What was given for a
+// credential in a header must not be given to others (RFC 9111, section 3.5).
+func caching(r *http.Request, cache string) string {
+	if r.Header.Get("Authorization") != "" {
+		return strings.Replace(cache, "public", "private", 1)
+	}
+	return cache
+}
+
 // ServeHTTP serves the path relative to the broadcast.
 func (m *Muxer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -193,7 +202,7 @@ func (rd *rendition) mediaType() string {
 func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body cmaf.Buffer) {
 	h := w.Header()
 	h.Set("Content-Type", typ)
-	h.Set("Cache-Control", cacheMedia)
+	h.Set("Cache-Control", caching(r, cacheMedia))
 	h.Set("ETag", `"`+name+`"`) // names are never reused
 	if r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "" {
 		http.ServeContent(w, r, "", time.Time{}, body.Reader())
@@ -210,7 +219,7 @@ func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body c
 func servePlaylist(w http.ResponseWriter, r *http.Request, text *rendered, cache string) {
 	h := w.Header()
 	h.Set("Content-Type", typePlaylist)
-	h.Set("Cache-Control", cache)
+	h.Set("Cache-Control", caching(r, cache))
 	h.Add("Vary", "Accept-Encoding")
 	body, etag := text.plain, `"`+text.etag+`"`
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {

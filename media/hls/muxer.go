@@ -143,6 +143,12 @@ func (m *Muxer) WriteFrame(track string, f media.Frame, lost bool) error {
 		return fmt.Errorf("hls: no track %q", track)
 	}
 	broken, err := r.write(f, lost)
+	for _, o := range m.renditions {
+		// A track that is further ahead has another clock now.
+		if ahead := r.newest.Sub(o.reach()); o != r && o.active && ahead > stallAfter && ahead < maxGap {
+			o.fill(r.newest.Add(-stallAfter))
+		}
+	}
 	if broken {
 		m.renderMultivariant()
 	}

@@ -34,6 +34,7 @@ type rendition struct {
 	timed  bool       // clock and order belong to the present timeline
 	newest media.Time // highest presentation time ever written
 	replay bool       // frames up to newest are from before: drop them
+	filled bool       // the timeline ends with gaps that fill made
 	last   int64      // highest presentation time of the timeline, in ticks
 	offset int64      // presentation minus decode time at the last key frame
 
@@ -157,7 +158,16 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		}
 	}
 	if r.timed {
-		if b := r.checkTimeline(f, key, lost, nominal); b {
+		again, usable := false, true
+		if r.filled {
+			again, usable = r.resume(f, key)
+		} else {
+			again = r.checkTimeline(f, key, lost, nominal)
+		}
+		if !usable {
+			return broken, nil
+		}
+		if again {
 			broken = true
 			r.m.breakAll(r)
 			if !key {
@@ -204,20 +214,14 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 func (r *rendition) checkTimeline(f media.Frame, key, lost bool, nominal int64) bool {
 	pts := r.clock.Ticks(f.PTS)
 	jump := pts - r.last
-	second := r.seg.scale
 	switch {
-	case jump < -2*second:
+	case jump < -r.ticks(2*time.Second):
 		// Reordering spans fractions of a second: this is another timeline.
-	case jump > int64(maxGap/time.Second)*second:
+	case jump > r.ticks(maxGap):
 	case !key:
 		return false
 	case jump > nominal+r.seg.partTarget && (lost || r.seg.audio || jump > r.seg.segmentMax):
-		order := cmaf.NewReorder(r.format)
-		start := pts
-		if !r.seg.audio {
-			start = order.Next(pts)
-			order = cmaf.NewReorder(r.format)
-		}
+		start, order := r.restart(pts)
 		if start <= r.seg.end() {
 			return false
 		}
@@ -231,12 +235,72 @@ func (r *rendition) checkTimeline(f media.Frame, key, lost bool, nominal int64) 
 	return true
 }
 
+// fill lists the time of a track that stands still as lost, up to t.
+func (r *rendition) fill(t media.Time) {
+	if !r.timed || r.seg == nil {
+		return
+	}
+	to := r.clock.Ticks(t) - r.offset
+	if to-r.seg.end() < r.seg.partTarget {
+		return
+	}
+	if !r.filled {
+		r.seg.finish()
+		r.filled = true
+	}
+	// In whole parts: what follows fits behind without a seam.
+	n := (to - r.seg.at) / r.seg.partTarget * r.seg.partTarget
+	r.seg.gap(r.seg.at, n)
+	r.seg.at += n
+	r.last = max(r.last, r.seg.at+r.offset)
+}
+
+// reach is the time that the track has come to, gaps included.
+func (r *rendition) reach() media.Time {
+	if r.filled {
+		return max(r.newest, r.clock.Time(r.last))
+	}
+	return r.newest
+}
+
+// resume lets a track that was filled go on, at the first key frame behind
+// what is listed. usable tells whether f is that frame; broken, that it
+// belongs to another timeline.
+func (r *rendition) resume(f media.Frame, key bool) (broken, usable bool) {
+	pts := r.clock.Ticks(f.PTS)
+	if d := pts - r.last; d > r.ticks(maxGap) || d < -r.ticks(maxGap) {
+		r.finish()
+		return true, true
+	}
+	start, order := r.restart(pts)
+	if !key || start < r.seg.at {
+		return false, false
+	}
+	r.seg.hole(start)
+	r.order = order
+	r.filled = false
+	return false, true
+}
+
+// restart returns the decode time of a key frame behind a hole, and the order
+// that gives it.
+func (r *rendition) restart(pts int64) (dts int64, order cmaf.Reorder) {
+	order = cmaf.NewReorder(r.format)
+	if r.seg.audio {
+		return pts, order
+	}
+	try := cmaf.NewReorder(r.format)
+	return try.Next(pts), order
+}
+
+func (r *rendition) ticks(d time.Duration) int64 { return int64(d) * r.seg.scale / int64(time.Second) }
+
 // finish ends the present timeline: what comes next starts with a key frame.
 func (r *rendition) finish() {
 	if r.seg != nil {
 		r.seg.finish()
 	}
-	r.timed = false
+	r.timed, r.filled = false, false
 }
 
 // addPart implements segmentSink.

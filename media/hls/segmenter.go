@@ -171,6 +171,7 @@ func (g *segmenter) gap(at, rest int64) {
 func (g *segmenter) hole(dts int64) {
 	g.finish()
 	g.gap(g.at, dts-g.at)
+	g.at = dts
 	g.closeSegment()
 }
 
