@@ -66,6 +66,7 @@ describe('RTSP', () => {
   test('HEVC and Opus: read back by ffmpeg from MoQ and from LL-HLS', async (t) => {
     const publisher = publishRtsp(cluster.rtsp, [...hevc(), ...opus]);
     t.after(() => publisher.kill());
+    await eventually('the room has H.265', async () => (await (await fetch(`${cluster.page}/v1/rooms/demo`)).json()).codecs.includes('H265'));
     const subscriber = subscribeFmp4();
     t.after(() => subscriber.kill());
     assertConsecutive(assert, await decodeCounters('-', { stdin: subscriber.process.stdout, count: 60 }));

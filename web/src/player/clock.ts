@@ -28,17 +28,20 @@ export const latencyModes = {
 /** The name of a latency mode. */
 export type LatencyMode = keyof typeof latencyModes;
 
-/** Arrivals older than this say nothing about the network as it is now. */
-const windowMs = 10_000;
+/**
+ * Arrivals older than this say nothing about the network as it is now. Two GOPs and five audio Groups are enough to see
+ * what the path does regularly; longer, and one hiccup of a busy machine would cost its delay for as long.
+ */
+const windowMs = 5_000;
 
-/** More arrivals than 10 s of 60 pictures a second, or of Opus packets of 20 ms. */
+/** More arrivals than 5 s of 60 pictures a second, or of Opus packets of 20 ms. */
 const windowCapacity = 1024;
 
 /**
  * The part of arrivals that has to be in time. A picture that is late now and then is not worth delaying all others for;
  * a sound that is late is heard as a gap.
  */
-export const punctuality = { picture: 0.995, sound: 1 } as const;
+export const punctuality = { picture: 0.99, sound: 1 } as const;
 
 /** With fewer arrivals than this the start value stands: a quantile of ten says nothing. */
 const enoughArrivals = 40;
