@@ -1,5 +1,5 @@
 import { createSignal, For, onCleanup, onMount, Show, type JSX } from 'solid-js';
-import { fetchLiveRooms, type LiveRoom } from '../player/room_api.ts';
+import { fetchRooms, type Room } from '../api/rooms.ts';
 import { codecName, duration, viewerCount } from '../ui/format.ts';
 import { Icon } from '../ui/Icon.tsx';
 import './lobby.css';
@@ -10,13 +10,13 @@ const pollMs = 3000;
 
 /** The list of rooms that are live. */
 export default function LobbyPage(): JSX.Element {
-  const [rooms, setRooms] = createSignal<readonly LiveRoom[] | undefined>();
+  const [rooms, setRooms] = createSignal<readonly Room[] | undefined>();
   const [failed, setFailed] = createSignal(false);
   const ended = new AbortController();
 
   const refresh = async (): Promise<void> => {
     try {
-      setRooms(await fetchLiveRooms(ended.signal));
+      setRooms(await fetchRooms('live', ended.signal));
       setFailed(false);
     } catch {
       // What was live a moment ago stays on show; the next answer corrects it.
@@ -63,7 +63,7 @@ export default function LobbyPage(): JSX.Element {
   );
 }
 
-function RoomCard(props: { room: LiveRoom }): JSX.Element {
+function RoomCard(props: { room: Room }): JSX.Element {
   return (
     <li class="card lobby-room">
       <a href={`/r/${encodeURIComponent(props.room.room)}`}>

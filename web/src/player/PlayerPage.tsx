@@ -1,10 +1,10 @@
 import { useParams, useSearchParams } from '@solidjs/router';
 import { createEffect, createResource, onCleanup, Show, type JSX } from 'solid-js';
+import { fetchRooms } from '../api/rooms.ts';
 import { duration, viewerCount } from '../ui/format.ts';
 import { Icon } from '../ui/Icon.tsx';
 import './player.css';
 import { RoomPlayer } from './RoomPlayer.tsx';
-import { fetchLiveRooms } from './room_api.ts';
 import type { Transport } from './engine.ts';
 
 /** The room's title and its viewers are asked for this often. */
@@ -14,7 +14,7 @@ const pollMs = 10_000;
 export default function PlayerPage(): JSX.Element {
   const params = useParams<{ room: string }>();
   const [search] = useSearchParams<{ transport?: string; measure?: string }>();
-  const [rooms, { refetch }] = createResource(() => fetchLiveRooms().catch(() => undefined));
+  const [rooms, { refetch }] = createResource(() => fetchRooms('live').catch(() => undefined));
   const poll = setInterval(() => void refetch(), pollMs);
   onCleanup(() => clearInterval(poll));
   // The latest answer stays on show while the next is on its way.

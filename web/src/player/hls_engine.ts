@@ -1,4 +1,5 @@
 import type Hls from 'hls.js';
+import { requestToken } from '../api/rooms.ts';
 import type { LatencyMode } from './clock.ts';
 import { noStats, type Engine, type EngineEvents } from './engine.ts';
 import type { GlassToGlass, PlaybackStats } from './messages.ts';
@@ -6,7 +7,6 @@ import { CounterMeter } from './meter.ts';
 import { Backoff } from './reconnect.ts';
 import type { Sound } from './sound.ts';
 import { KeptToken } from './kept_token.ts';
-import { requestToken } from './room_api.ts';
 
 /** The type of a multivariant playlist, by which a browser tells whether it plays HLS itself. */
 const playlistType = 'application/vnd.apple.mpegurl';

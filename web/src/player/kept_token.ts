@@ -1,4 +1,4 @@
-import type { ViewerToken } from './room_api.ts';
+import type { Token } from '../api/rooms.ts';
 
 /** A token is renewed when this part of its life has passed. */
 const renewAt = 0.75;
@@ -17,7 +17,7 @@ export class KeptToken {
   private closed = false;
   private renewal: Promise<void> | undefined;
 
-  constructor(private readonly request: () => Promise<ViewerToken>) {}
+  constructor(private readonly request: () => Promise<Token>) {}
 
   /** Resolves once the first answer is there, a refusal included: a node that is open wants no token. */
   ready(): Promise<void> {

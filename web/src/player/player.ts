@@ -1,9 +1,9 @@
+import { fetchConfig } from '../api/config.ts';
 import type { LatencyMode } from './clock.ts';
 import { noStats, type Engine, type EngineEvents, type Transport } from './engine.ts';
 import { canPlayInHls, HlsEngine, hlsSupport } from './hls_engine.ts';
 import type { PlaybackStats, WatchStatus } from './messages.ts';
 import { canPlayMoq, MoqEngine, startMoqWorker } from './moq_engine.ts';
-import { fetchConfig } from './room_api.ts';
 import { codecName } from '../ui/format.ts';
 import { loadPreferences, savePreferences } from './preferences.ts';
 import { Sound } from './sound.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
+import { ApiError } from '../api/http.ts';
 import type { CloseInfo, NamespaceEvent, NamespaceSubscription } from '../moq/model.ts';
 import type { BroadcastEnd } from './broadcast_player.ts';
 import type { MediaSession } from './media_session.ts';
 import type { WatchStatus } from './messages.ts';
-import { ApiError } from './room_api.ts';
 import { Viewer } from './viewer.ts';
 
 beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_764_000_000_000 }));
@@ -96,7 +96,7 @@ class Bench {
         this.sessions.push(session);
         return session;
       },
-      fetchConfig: async () => ({ moq: ['https://a.example', 'https://b.example'], certificateHash: undefined, hls: undefined }),
+      fetchConfig: async () => ({ moq: ['https://a.example', 'https://b.example'], certificateHash: undefined, hls: undefined, webrtc: false }),
       requestToken: async () => {
         if (this.tokenFails !== undefined) throw this.tokenFails;
         return { token: 't', url: undefined, expiresMs: NaN };

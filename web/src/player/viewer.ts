@@ -1,9 +1,11 @@
+import type { ServerConfig } from '../api/config.ts';
+import { ApiError } from '../api/http.ts';
+import type { Token } from '../api/rooms.ts';
 import type { NamespaceSubscription } from '../moq/model.ts';
 import type { BroadcastPlayer } from './broadcast_player.ts';
 import type { Connect, MediaSession } from './media_session.ts';
 import type { WatchStatus } from './messages.ts';
 import { Backoff, FallbackPolicy, sleep } from './reconnect.ts';
-import { ApiError, type ServerConfig, type ViewerToken } from './room_api.ts';
 
 /** How long a session may take to stand: a network that drops UDP answers nothing at all. */
 const connectMs = 5000;
@@ -18,7 +20,7 @@ const graceMs = 20_000;
 export interface ViewerParts {
   readonly connect: Connect;
   readonly fetchConfig: (signal: AbortSignal) => Promise<ServerConfig>;
-  readonly requestToken: (room: string, signal: AbortSignal) => Promise<ViewerToken>;
+  readonly requestToken: (room: string, signal: AbortSignal) => Promise<Token>;
   readonly broadcast: Pick<BroadcastPlayer, 'play'>;
   readonly report: (status: WatchStatus) => void;
 }
@@ -72,7 +74,7 @@ export class Viewer {
 
   private async connect(signal: AbortSignal): Promise<MediaSession | 'given up' | undefined> {
     let config: ServerConfig;
-    let admission: ViewerToken;
+    let admission: Token;
     try {
       [config, admission] = await Promise.all([
         this.parts.fetchConfig(signal),

@@ -1,6 +1,6 @@
 import { useBeforeLeave, useParams } from '@solidjs/router';
 import { createMemo, createSignal, For, onCleanup, onMount, Show, type JSX } from 'solid-js';
-import { fetchViewers } from './api.ts';
+import { fetchRoom } from '../api/rooms.ts';
 import { canCapture, missingForPublishing, openCapture, type Capture, type SourceKind } from './capture.ts';
 import type {
   CodecChoice,
@@ -165,7 +165,12 @@ export default function StudioPage(): JSX.Element {
   const clock = setInterval(() => setNow(Date.now()), 500);
   const count = setInterval(() => {
     if (state().kind !== 'live') return;
-    void fetchViewers(params.room).then((known) => {
+    // A room that is not open to all has no public count, and a failed look is made again soon.
+    const looked = fetchRoom(params.room).then(
+      (room) => room.viewers,
+      () => undefined,
+    );
+    void looked.then((known) => {
       if (state().kind === 'live') setViewers(known);
     });
   }, VIEWERS_EVERY_MS);

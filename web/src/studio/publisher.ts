@@ -1,8 +1,9 @@
+import { ApiError } from '../api/http.ts';
 import { RequestCode, RequestError, Session, SessionCode, SessionError, type CloseInfo } from '../moq/index.ts';
 import { Backoff, sleep } from '../player/reconnect.ts';
-import { requestTicket, StudioApiError, type PublishTicket } from './api.ts';
 import type { StudioBroadcast } from './broadcast.ts';
 import type { StudioFailure, StudioState } from './messages.ts';
+import { requestTicket, type PublishTicket } from './ticket.ts';
 
 /** How long the last Objects may take to leave when the broadcast ends, in milliseconds. */
 const FLUSH_MS = 1500;
@@ -143,7 +144,7 @@ function connectSession(url: string, ticket: PublishTicket, signal: AbortSignal)
 
 /** Failures that another attempt would only repeat. */
 function finalFailure(error: unknown): StudioFailure | undefined {
-  if (error instanceof StudioApiError && (error.status === 401 || error.status === 403 || error.status === 404)) {
+  if (error instanceof ApiError && (error.status === 401 || error.status === 403 || error.status === 404)) {
     return { kind: 'key', message: error.message };
   }
   if (error instanceof RequestError) {

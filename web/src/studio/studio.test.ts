@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ApiError } from '../api/http.ts';
 import { readLoc } from '../media/loc.ts';
 import { MsfReader } from '../media/msf.ts';
 import { Backoff } from '../player/reconnect.ts';
 import { RequestCode, RequestError, Session, type MoqObject, type Subscription } from '../moq/index.ts';
 import { transportPipe } from '../moq/transport/pipe.ts';
-import { StudioApiError } from './api.ts';
 import { StudioBroadcast, type AudioFormat, type MediaKind, type VideoFormat } from './broadcast.ts';
 import { chooseEncoder, codecStrings, fitInto } from './codecs.ts';
 import { MediaClock } from './media_clock.ts';
@@ -231,7 +231,7 @@ describe('the publisher', () => {
       takeover: false,
       broadcast: new StudioBroadcast(1000, both, () => undefined),
       onState: () => undefined,
-      ticket: () => Promise.reject(new StudioApiError(401, 'The stream key is wrong.')),
+      ticket: () => Promise.reject(new ApiError(401, 'The stream key is wrong.')),
     });
     assert.deepEqual(await publisher.run(), { kind: 'key', message: 'The stream key is wrong.' });
   });

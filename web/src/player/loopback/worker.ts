@@ -40,7 +40,7 @@ control.onmessage = ({ data: request }: MessageEvent<LoopbackRequest>) => {
 };
 
 serveWatchWorker({
-  fetchConfig: async () => ({ moq: ['https://loopback.invalid/'], certificateHash: undefined, hls: undefined }),
+  fetchConfig: async () => ({ moq: ['https://loopback.invalid/'], certificateHash: undefined, hls: undefined, webrtc: false }),
   requestToken: async () => ({ url: undefined, expiresMs: NaN, token: 'loopback' }),
   connect: async () => {
     if (down) throw new Error('the server is down');
