@@ -1,4 +1,5 @@
-import { createMemo, createSignal, For, onCleanup, type JSX } from 'solid-js';
+import { createMemo, createSignal, onCleanup, type JSX } from 'solid-js';
+import { Facts } from '../ui/Facts.tsx';
 import { codecName, milliseconds } from '../ui/format.ts';
 import type { PlayerView } from './player.ts';
 
@@ -36,16 +37,7 @@ export function StatsPanel(props: { view: PlayerView; onClose: () => void }): JS
 
   return (
     <section class="player-stats" aria-label="Statistics">
-      <dl>
-        <For each={rows()}>
-          {([name, value]) => (
-            <div>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          )}
-        </For>
-      </dl>
+      <Facts rows={rows()} />
       <button type="button" class="button" onClick={() => props.onClose()}>
         Close
       </button>

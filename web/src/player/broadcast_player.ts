@@ -1,3 +1,4 @@
+import { Backoff, sleep } from '../backoff.ts';
 import { CATALOG_TRACK, type Catalog, type CatalogTrack } from '../media/catalog.ts';
 import { MsfReader } from '../media/msf.ts';
 import type { Namespace, Subscription } from '../moq/model.ts';
@@ -5,7 +6,6 @@ import { canDecodeAudio, type AudioPipeline } from './audio_pipeline.ts';
 import { chooseTracks, sameEncoding } from './choice.ts';
 import type { PlayoutClock } from './clock.ts';
 import type { MediaSession } from './media_session.ts';
-import { Backoff, sleep } from './reconnect.ts';
 import type { Released } from './sequencer.ts';
 import { TrackFeed, type MediaObject } from './track_feed.ts';
 import { canDecodeVideo, type VideoPipeline } from './video_pipeline.ts';

@@ -1,10 +1,10 @@
 import type Hls from 'hls.js';
+import { Backoff } from '../backoff.ts';
 import { requestToken } from '../api/rooms.ts';
 import type { LatencyMode } from './clock.ts';
 import { noStats, type Engine, type EngineEvents } from './engine.ts';
 import type { GlassToGlass, PlaybackStats } from './messages.ts';
 import { CounterMeter } from './meter.ts';
-import { Backoff } from './reconnect.ts';
 import type { Sound } from './sound.ts';
 import { KeptToken } from './kept_token.ts';
 

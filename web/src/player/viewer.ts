@@ -1,11 +1,12 @@
 import type { ServerConfig } from '../api/config.ts';
 import { ApiError } from '../api/http.ts';
 import type { Token } from '../api/rooms.ts';
+import { Backoff, sleep } from '../backoff.ts';
 import type { NamespaceSubscription } from '../moq/model.ts';
 import type { BroadcastPlayer } from './broadcast_player.ts';
 import type { Connect, MediaSession } from './media_session.ts';
 import type { WatchStatus } from './messages.ts';
-import { Backoff, FallbackPolicy, sleep } from './reconnect.ts';
+import { FallbackPolicy } from './fallback.ts';
 
 /** How long a session may take to stand: a network that drops UDP answers nothing at all. */
 const connectMs = 5000;

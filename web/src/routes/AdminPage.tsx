@@ -1,4 +1,7 @@
 import { createSignal, For, onCleanup, Show, type JSX } from 'solid-js';
+import type { Room } from '../api/rooms.ts';
+import { Facts } from '../ui/Facts.tsx';
+import { duration } from '../ui/format.ts';
 import { loadDashboard, type Dashboard } from './dashboard.ts';
 import './admin.css';
 
@@ -70,7 +73,7 @@ export default function AdminPage(): JSX.Element {
                             </th>
                             <td>
                               <span class="admin-state" classList={{ 'is-live': room.live }}>
-                                {room.live ? `Live ${since(room.startedAt, now())}` : 'Offline'}
+                                {liveFor(room, now())}
                               </span>
                             </td>
                             <td>{room.live ? (room.viewers ?? '–') : '–'}</td>
@@ -89,16 +92,7 @@ export default function AdminPage(): JSX.Element {
             </section>
             <section aria-labelledby="node">
               <h2 id="node">Node</h2>
-              <dl class="admin-facts">
-                <For each={known().facts}>
-                  {([name, value]) => (
-                    <div>
-                      <dt>{name}</dt>
-                      <dd>{value}</dd>
-                    </div>
-                  )}
-                </For>
-              </dl>
+              <Facts class="admin-facts" rows={known().facts} />
             </section>
           </>
         )}
@@ -107,9 +101,8 @@ export default function AdminPage(): JSX.Element {
   );
 }
 
-/** How long a broadcast has been live: minutes, or hours and minutes. */
-function since(startedAt: Date | undefined, now: number): string {
-  if (!startedAt) return '';
-  const minutes = Math.max(0, Math.floor((now - startedAt.getTime()) / 60_000));
-  return minutes < 60 ? `for ${minutes} min` : `for ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+/** The state of a room in words. */
+function liveFor({ live, startedAt }: Room, now: number): string {
+  if (!live) return 'Offline';
+  return startedAt === undefined ? 'Live' : `Live for ${duration(now - startedAt.getTime())}`;
 }

@@ -13,6 +13,7 @@ import type {
   WorkerSource,
 } from './messages.ts';
 import { loadPreferences, loadStreamKey, savePreferences, saveStreamKey } from './studio_store.ts';
+import { Facts } from '../ui/Facts.tsx';
 import './studio.css';
 
 const SOURCES: readonly { kind: SourceKind; name: string }[] = [
@@ -349,7 +350,7 @@ function Numbers(props: { stats: StudioStats | undefined; viewers: number | unde
     const { stats } = props;
     if (!stats) return [];
     return [
-      ['Viewers', props.viewers === undefined ? '–' : String(props.viewers)],
+      ...(props.viewers === undefined ? [] : ([['Viewers', String(props.viewers)]] as const)),
       ['Sending', `${(stats.bitrate / 1000).toFixed(0)} kbit/s`],
       ['Encoder', `${stats.framesPerSecond.toFixed(0)} frames/s`],
       ['Picture', stats.width > 0 ? `${stats.width}×${stats.height}` : '–'],
@@ -359,18 +360,7 @@ function Numbers(props: { stats: StudioStats | undefined; viewers: number | unde
       ['Dropped', `${stats.framesDropped} frames, ${stats.groupsDropped} groups`],
     ];
   };
-  return (
-    <dl class="studio-numbers" aria-label="Figures">
-      <For each={rows()}>
-        {([name, value]) => (
-          <div>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        )}
-      </For>
-    </dl>
-  );
+  return <Facts class="studio-numbers" label="Figures" rows={rows()} />;
 }
 
 function NumberChoice(props: {

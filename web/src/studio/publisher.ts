@@ -1,6 +1,6 @@
 import { ApiError } from '../api/http.ts';
+import { Backoff, sleep } from '../backoff.ts';
 import { RequestCode, RequestError, Session, SessionCode, SessionError, type CloseInfo } from '../moq/index.ts';
-import { Backoff, sleep } from '../player/reconnect.ts';
 import type { StudioBroadcast } from './broadcast.ts';
 import type { StudioFailure, StudioState } from './messages.ts';
 import { requestTicket, type PublishTicket } from './ticket.ts';

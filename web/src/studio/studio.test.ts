@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Backoff } from '../backoff.ts';
 import { ApiError } from '../api/http.ts';
 import { readLoc } from '../media/loc.ts';
 import { MsfReader } from '../media/msf.ts';
-import { Backoff } from '../player/reconnect.ts';
 import { RequestCode, RequestError, Session, type MoqObject, type Subscription } from '../moq/index.ts';
 import { transportPipe } from '../moq/transport/pipe.ts';
 import { StudioBroadcast, type AudioFormat, type MediaKind, type VideoFormat } from './broadcast.ts';

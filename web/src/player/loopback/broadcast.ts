@@ -1,10 +1,10 @@
+import { sleep } from '../../backoff.ts';
 import { bytesOf } from '../../media/bytes.ts';
 import { CATALOG_TRACK, type CatalogTrack } from '../../media/catalog.ts';
 import { writeLoc } from '../../media/loc.ts';
 import { writeMsf } from '../../media/msf.ts';
 import { PublishedTrack, type GroupWriter } from '../../moq/index.ts';
 import { drawCounter } from '../counter.ts';
-import { sleep } from '../reconnect.ts';
 
 /** How a loopback broadcast is made. */
 export interface BroadcastOptions {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { Backoff, FallbackPolicy, sleep } from './reconnect.ts';
+import { Backoff, sleep } from './backoff.ts';
 
 const options = { firstMs: 250, maxMs: 5000, steadyMs: 10_000 };
 
@@ -31,17 +31,6 @@ test('thousands of failures do not overflow', () => {
   const backoff = new Backoff(options, () => 1);
   for (let i = 0; i < 5000; i++) backoff.next(0);
   assert.equal(backoff.next(0), 5000);
-});
-
-test('a network that never carried MoQ is given up sooner than a relay that went away', () => {
-  const fresh = new FallbackPolicy();
-  assert.deepEqual([fresh.connectFailed(), fresh.connectFailed(), fresh.connectFailed()], [false, false, true]);
-  const known = new FallbackPolicy();
-  known.connected();
-  for (let i = 0; i < 9; i++) assert.equal(known.connectFailed(), false);
-  known.connected();
-  for (let i = 0; i < 9; i++) assert.equal(known.connectFailed(), false);
-  assert.equal(known.connectFailed(), true);
 });
 
 test('a sleep ends with its time or with its signal', async () => {
