@@ -27,10 +27,12 @@ const (
 	// three seconds of parts).
 	maxAhead    = 2
 	advancePart = int(3 * time.Second / partTarget)
-	// stallAfter is how far a track may fall behind the newest one before its
-	// missing time is listed as gaps: a streamer who switches the camera off
-	// keeps the sound, and playlists that stand still end players.
-	stallAfter = targetDuration
+	// A track that brought nothing for stallSilence, and is stallAfter behind
+	// the newest one, is filled with what stands for nothing: its last key
+	// frame, or silence. A streamer who switches the camera off keeps the
+	// sound, and players stop when one of their playlists stands still.
+	stallSilence = 2 * time.Second
+	stallAfter   = 3 * time.Second
 	// maxGap is the longest hole in a timeline that is filled with gap
 	// segments; beyond it the timeline starts anew behind a discontinuity.
 	maxGap = 60 * time.Second

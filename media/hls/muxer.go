@@ -143,12 +143,7 @@ func (m *Muxer) WriteFrame(track string, f media.Frame, lost bool) error {
 		return fmt.Errorf("hls: no track %q", track)
 	}
 	broken, err := r.write(f, lost)
-	for _, o := range m.renditions {
-		// A track that is further ahead has another clock now.
-		if ahead := r.newest.Sub(o.reach()); o != r && o.active && ahead > stallAfter && ahead < maxGap {
-			o.fill(r.newest.Add(-stallAfter))
-		}
-	}
+	m.fillLocked(r)
 	if broken {
 		m.renderMultivariant()
 	}
@@ -214,6 +209,19 @@ func (m *Muxer) breakAll(r *rendition) {
 	if r.disc == m.disc && !r.empty() {
 		m.disc++
 		m.discAt = time.Now()
+	}
+}
+
+// fillLocked fills the tracks that stand still while r goes on.
+func (m *Muxer) fillLocked(r *rendition) {
+	for _, o := range m.renditions {
+		if o == r || !o.active || !o.timed || r.came.Sub(o.came) < stallSilence {
+			continue
+		}
+		// A track that is further ahead than maxGap has another clock now.
+		if ahead := r.newest.Sub(o.reach()); ahead > stallAfter && ahead < maxGap {
+			o.fill(r.newest.Add(-stallAfter))
+		}
 	}
 }
 

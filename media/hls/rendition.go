@@ -34,7 +34,10 @@ type rendition struct {
 	timed  bool       // clock and order belong to the present timeline
 	newest media.Time // highest presentation time ever written
 	replay bool       // frames up to newest are from before: drop them
-	filled bool       // the timeline ends with gaps that fill made
+	filled bool       // the timeline ends with what fill made
+	still  []byte     // the last key frame
+	due    int64      // decode time of what fill adds next
+	came   time.Time  // when the last frame was written
 	last   int64      // highest presentation time of the timeline, in ticks
 	offset int64      // presentation minus decode time at the last key frame
 
@@ -149,7 +152,7 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		}
 		r.replay = false
 	}
-	r.newest = max(r.newest, f.PTS)
+	r.newest, r.came = max(r.newest, f.PTS), time.Now()
 	nominal := cmaf.FrameDuration(r.format, f.Data)
 	if nominal <= 0 {
 		nominal = r.seg.scale / 30
@@ -203,6 +206,7 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 	}
 	if key {
 		r.offset = pts - dts
+		r.still = f.Data
 	}
 	cut := r.disc < r.m.disc
 	r.seg.next(cmaf.Sample{Data: f.Data, Offset: int32(pts - dts), Sync: key}, dts, nominal, cut)
@@ -235,24 +239,62 @@ func (r *rendition) checkTimeline(f media.Frame, key, lost bool, nominal int64) 
 	return true
 }
 
-// fill lists the time of a track that stands still as lost, up to t.
+// fill makes a track that stands still go on up to t: pictures with the last
+// key frame, sound with silence. What has neither is listed as lost.
 func (r *rendition) fill(t media.Time) {
 	if !r.timed || r.seg == nil {
 		return
 	}
-	to := r.clock.Ticks(t) - r.offset
-	if to-r.seg.end() < r.seg.partTarget {
+	r.fillTo(r.clock.Ticks(t) - r.offset)
+}
+
+// fillTo fills up to a decode time.
+func (r *rendition) fillTo(to int64) {
+	step, data := r.seg.partTarget, r.still
+	if r.seg.audio {
+		data = silence(r.format)
+		step = cmaf.FrameDuration(r.format, data)
+	}
+	at, first := r.seg.end(), step
+	if r.filled && r.seg.have {
+		at = r.due
+	} else if room := r.seg.room(); !r.seg.audio && room > 0 {
+		first = room // up to the end of the open part, so that it is a whole one
+	}
+	if to-at < r.seg.partTarget {
 		return
 	}
-	if !r.filled {
+	r.filled = true
+	if data == nil {
 		r.seg.finish()
-		r.filled = true
+		n := (to - r.seg.at) / r.seg.partTarget * r.seg.partTarget // whole parts
+		r.seg.gap(r.seg.at, n)
+		r.seg.at += n
+		at = r.seg.at
 	}
-	// In whole parts: what follows fits behind without a seam.
-	n := (to - r.seg.at) / r.seg.partTarget * r.seg.partTarget
-	r.seg.gap(r.seg.at, n)
-	r.seg.at += n
-	r.last = max(r.last, r.seg.at+r.offset)
+	for n := first; data != nil && at+n <= to; n = step {
+		r.seg.next(cmaf.Sample{Data: data, Offset: int32(r.offset), Sync: true}, at, n, r.disc < r.m.disc)
+		at += n
+		r.due = at
+	}
+	r.last = max(r.last, at+r.offset)
+}
+
+// silence returns a frame of silence, nil when there is none for the format.
+func silence(f *media.Format) []byte {
+	switch {
+	case f.Codec == media.Opus:
+		// 20 ms of CELT whose range coder finds the silence flag (RFC 6716,
+		// section 4.3); a decoder takes any number of channels from it.
+		return []byte{0xfc, 0xff, 0xfe}
+	case f.MIME == "mp4a.40.2" && f.Channels == 2:
+		// A channel pair, or a single channel, with max_sfb 0 (ISO/IEC
+		// 14496-3, subpart 4).
+		return []byte{0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80}
+	case f.MIME == "mp4a.40.2" && f.Channels == 1:
+		return []byte{0x00, 0xc8, 0x00, 0x80, 0x23, 0x80}
+	}
+	return nil
 }
 
 // reach is the time that the track has come to, gaps included.
@@ -273,10 +315,13 @@ func (r *rendition) resume(f media.Frame, key bool) (broken, usable bool) {
 		return true, true
 	}
 	start, order := r.restart(pts)
-	if !key || start < r.seg.at {
+	if !key || start <= r.seg.at {
 		return false, false
 	}
-	r.seg.hole(start)
+	r.fillTo(start)
+	if !r.seg.have {
+		r.seg.hole(start) // it was filled with gaps
+	}
 	r.order = order
 	r.filled = false
 	return false, true

@@ -203,6 +203,14 @@ func (g *segmenter) guess() int64 {
 	return min(max(d, 1), g.partTarget)
 }
 
+// room is how much fits into the open part behind the pending sample.
+func (g *segmenter) room() int64 {
+	if !g.have {
+		return 0
+	}
+	return g.partTarget - g.partDur - g.guess()
+}
+
 func (g *segmenter) closePart() {
 	if g.partDur == 0 {
 		return
