@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -65,7 +66,7 @@ type downstream struct {
 	ctx     context.Context // of the session, from Setup on
 	grant   token.Grant
 	valid   bool
-	entered map[string]bool // Namespaces that the Gate has let it publish
+	entered map[string]*entry // by key of the Namespace that it publishes under
 }
 
 // guard closes the session when SETUP takes too long and when its grant
@@ -123,7 +124,7 @@ func (d *downstream) Setup(ctx context.Context, peer session.PeerSetup) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ctx, d.grant, d.valid = ctx, grant, true
-	d.entered = make(map[string]bool)
+	d.entered = make(map[string]*entry)
 	return nil
 }
 
@@ -173,65 +174,131 @@ func (d *downstream) PublishNamespace(ctx context.Context, ns moq.Namespace) err
 	if !d.mayPut(ns) {
 		return unauthorized("put", ns)
 	}
-	if err := d.enter(ns); err != nil {
+	if err := d.enter(ctx, ns); err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, d.node.namespaces.announce(ns, d.remote))
 	return nil
 }
 
-// enter asks the Gate once for each Namespace and session.
-func (d *downstream) enter(ns moq.Namespace) error {
+// entry is a session's place under a Namespace, from the first request that
+// publishes there to the end of the last.
+type entry struct {
+	asked  chan struct{} // closed when the Gate has answered
+	err    error         // its answer
+	cancel context.CancelFunc
+	refs   int // guarded by downstream.mu
+}
+
+// enter asks the Gate for the session's place under a Namespace, or joins the
+// requests that have it; ctx is the request's.
+func (d *downstream) enter(ctx context.Context, ns moq.Namespace) error {
 	gate := d.node.cfg.Gate
 	if gate == nil {
 		return nil
 	}
 	key := ns.Key()
 	d.mu.Lock()
-	ctx, entered := d.ctx, d.entered[key]
-	d.mu.Unlock()
-	if entered {
-		return nil
+	e := d.entered[key]
+	first := e == nil
+	var life context.Context
+	if first {
+		e = &entry{asked: make(chan struct{})}
+		life, e.cancel = context.WithCancel(d.ctx)
+		d.entered[key] = e
 	}
-	if err := gate.Enter(ctx, ns, (*publisher)(d)); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	d.entered[key] = true
+	e.refs++
 	d.mu.Unlock()
-	return nil
+	context.AfterFunc(ctx, func() { d.leave(key, e) })
+	if first {
+		e.err = gate.Enter(life, ns, &publisher{d, ns})
+		close(e.asked)
+		return e.err
+	}
+	select {
+	case <-e.asked:
+		return e.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-// publisher is how a Gate sees a session.
-type publisher downstream
+func (d *downstream) leave(key string, e *entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e.refs--; e.refs > 0 {
+		return
+	}
+	e.cancel()
+	if d.entered[key] == e {
+		delete(d.entered, key)
+	}
+}
 
-func (p *publisher) ReceivedBytes() uint64 { return p.remote.session.Conn().Stats().BytesReceived }
+// publisher is how a Gate sees a session that publishes under a Namespace.
+type publisher struct {
+	d  *downstream
+	ns moq.Namespace
+}
 
-func (p *publisher) Takeover() bool { return p.url != nil && p.url.Query().Get("takeover") == "1" }
+func (p *publisher) ReceivedBytes() uint64 { return p.d.remote.session.Conn().Stats().BytesReceived }
 
-func (p *publisher) Close(reason string) { p.remote.session.Close(wire.NoError, reason) }
+func (p *publisher) Pulled() []string { return p.d.node.tracksOf(p.d.remote, p.ns) }
+
+func (p *publisher) Ask(ctx context.Context, track string) error {
+	_, err := p.d.remote.session.TrackStatus(ctx, moq.FullTrackName{Namespace: p.ns, Track: track}, "")
+	var refused *session.RequestError
+	if errors.As(err, &refused) {
+		return nil // a refusal is an answer
+	}
+	return err
+}
+
+func (p *publisher) Takeover() bool {
+	return p.d.url != nil && p.d.url.Query().Get("takeover") == "1"
+}
+
+func (p *publisher) Close(reason string) { p.d.remote.session.Close(wire.NoError, reason) }
+
+// tracksOf returns the names of the Tracks under ns that r serves to the node.
+func (n *Node) tracksOf(r *remote, ns moq.Namespace) (names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.pulls {
+		if p.name.Namespace.Equal(ns) && p.servedBy(r) {
+			names = append(names, p.name.Track)
+		}
+	}
+	for _, p := range n.published {
+		if name := p.track.Name(); p.from == r && name.Namespace.Equal(ns) {
+			names = append(names, name.Track)
+		}
+	}
+	return names
+}
 
 // Publish takes a Track that the session offers.
 func (d *downstream) Publish(ctx context.Context, req *session.PublishRequest) (*moq.TrackWriter, error) {
 	if !d.mayPut(req.Name.Namespace) {
 		return nil, unauthorized("put", req.Name.Namespace)
 	}
-	if err := d.enter(req.Name.Namespace); err != nil {
+	if err := d.enter(ctx, req.Name.Namespace); err != nil {
 		return nil, err
 	}
-	return d.node.takePublished(ctx, req)
+	return d.node.takePublished(ctx, req, d.remote)
 }
 
-func (n *Node) takePublished(ctx context.Context, req *session.PublishRequest) (*moq.TrackWriter, error) {
+func (n *Node) takePublished(ctx context.Context, req *session.PublishRequest, from *remote) (*moq.TrackWriter, error) {
 	w := moq.NewTrack(req.Name, moq.TrackConfig{Properties: req.Properties, Retention: n.cfg.Retention})
-	key := req.Name.Key()
+	key, p := req.Name.Key(), published{w.Track(), from}
 	n.mu.Lock()
-	n.published[key] = w.Track()
+	n.published[key] = p
 	n.mu.Unlock()
+	n.namespaces.wake() // for those who wait for it
 	context.AfterFunc(ctx, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.published[key] == w.Track() {
+		if n.published[key] == p {
 			delete(n.published, key)
 		}
 	})

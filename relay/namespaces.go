@@ -18,26 +18,36 @@ type NamespaceEvent struct {
 type namespaceTable struct {
 	mu      sync.Mutex
 	byKey   map[string]*announcement
-	epoch   uint64
+	last    uint64 // offer.id
 	changed chan struct{}
 }
 
-// announcement is one Namespace with all who offer it, the latest last.
+// announcement is one Namespace with all who offer it, the latest last. The
+// slice is replaced, never changed.
 type announcement struct {
 	namespace moq.Namespace
-	providers []provider
-	// epoch changes whenever the set of providers does, so that a watcher
-	// notices a publisher that went and came back between two looks.
-	epoch uint64
+	offers    []offer
+}
+
+// offer is one provider's. Its id is never used again, so that a watcher
+// notices a publisher that went and came back between two looks.
+type offer struct {
+	provider
+	id uint64
 }
 
 func newNamespaceTable() *namespaceTable {
 	return &namespaceTable{byKey: make(map[string]*announcement), changed: make(chan struct{})}
 }
 
-func (t *namespaceTable) changeLocked(a *announcement) {
-	t.epoch++
-	a.epoch = t.epoch
+// wake lets everybody who waits for a change look again.
+func (t *namespaceTable) wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wakeLocked()
+}
+
+func (t *namespaceTable) wakeLocked() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
@@ -52,25 +62,22 @@ func (t *namespaceTable) announce(ns moq.Namespace, p provider) (withdraw func()
 		a = &announcement{namespace: ns}
 		t.byKey[key] = a
 	}
-	a.providers = append(slices.Clone(a.providers), p)
-	t.changeLocked(a)
-	return sync.OnceFunc(func() { t.withdraw(key, p) })
+	t.last++
+	id := t.last
+	a.offers = append(slices.Clone(a.offers), offer{p, id})
+	t.wakeLocked()
+	return sync.OnceFunc(func() { t.withdraw(key, id) })
 }
 
-func (t *namespaceTable) withdraw(key string, p provider) {
+func (t *namespaceTable) withdraw(key string, id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.byKey[key]
-	if a == nil {
-		return
-	}
-	if i := slices.Index(a.providers, p); i >= 0 {
-		a.providers = slices.Delete(slices.Clone(a.providers), i, i+1)
-	}
-	t.changeLocked(a)
-	if len(a.providers) == 0 {
+	a.offers = slices.DeleteFunc(slices.Clone(a.offers), func(o offer) bool { return o.id == id })
+	if len(a.offers) == 0 {
 		delete(t.byKey, key)
 	}
+	t.wakeLocked()
 }
 
 // match returns who offers ns or a prefix of it, longest prefix and latest
@@ -80,8 +87,8 @@ func (t *namespaceTable) match(ns moq.Namespace) (found []provider, changed <-ch
 	defer t.mu.Unlock()
 	for n := len(ns); n >= 0; n-- {
 		if a := t.byKey[ns[:n].Key()]; a != nil {
-			for _, p := range slices.Backward(a.providers) {
-				found = append(found, p)
+			for _, o := range slices.Backward(a.offers) {
+				found = append(found, o.provider)
 			}
 		}
 	}
@@ -98,9 +105,24 @@ type NamespaceWatch struct {
 	pending []NamespaceEvent
 }
 
+// seenNamespace is a Namespace with the latest offer of it that a watcher
+// wants. Offers that it does not want make no event: two nodes that each have
+// a publisher of the same Namespace would otherwise tell one another of it
+// for ever.
 type seenNamespace struct {
 	namespace moq.Namespace
-	epoch     uint64
+	offer     uint64
+}
+
+// latest returns the id of the latest offer that the watcher wants, 0 for
+// none.
+func (w *NamespaceWatch) latest(a *announcement) uint64 {
+	for _, o := range slices.Backward(a.offers) {
+		if w.wanted(o.provider) {
+			return o.id
+		}
+	}
+	return 0
 }
 
 // watch follows what others than one provider offer; nil leaves none out.
@@ -148,16 +170,20 @@ func (w *NamespaceWatch) look() (changed <-chan struct{}) {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
 	for key, s := range w.seen {
-		if a := w.t.byKey[key]; a == nil || a.epoch != s.epoch || !slices.ContainsFunc(a.providers, w.wanted) {
+		if a := w.t.byKey[key]; a == nil || w.latest(a) != s.offer {
 			delete(w.seen, key)
 			w.pending = append(w.pending, NamespaceEvent{Namespace: s.namespace})
 		}
 	}
 	for key, a := range w.t.byKey {
-		if _, ok := w.seen[key]; ok || !a.namespace.HasPrefix(w.prefix) || !slices.ContainsFunc(a.providers, w.wanted) {
+		if _, ok := w.seen[key]; ok || !a.namespace.HasPrefix(w.prefix) {
 			continue
 		}
-		w.seen[key] = seenNamespace{a.namespace, a.epoch}
+		id := w.latest(a)
+		if id == 0 {
+			continue
+		}
+		w.seen[key] = seenNamespace{a.namespace, id}
 		w.pending = append(w.pending, NamespaceEvent{Namespace: a.namespace, Live: true})
 	}
 	return w.t.changed

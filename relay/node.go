@@ -23,9 +23,9 @@ type Authorizer interface {
 }
 
 // Gate decides whether a session that may publish under a Namespace gets its
-// place now, which may be taken. It is asked once for each Namespace of a
-// session; ctx ends with the session. A *session.RequestError is told to the
-// peer.
+// place now, which may be taken. It is asked when the session begins to
+// publish there; ctx ends when the last of what it publishes there has ended.
+// A *session.RequestError is told to the peer.
 type Gate interface {
 	Enter(ctx context.Context, ns moq.Namespace, p Publisher) error
 }
@@ -35,6 +35,13 @@ type Publisher interface {
 	// ReceivedBytes counts what the session's connection has received; it
 	// stands still, but for a few bytes a second, when nothing is published.
 	ReceivedBytes() uint64
+	// Pulled returns the names of the Tracks that the node gets from the
+	// session under the Namespace now.
+	Pulled() []string
+	// Ask asks the session about a Track under the Namespace and waits for the
+	// answer. Any answer will do; an error tells that there was none before
+	// ctx ended.
+	Ask(ctx context.Context, track string) error
 	// Takeover tells that the session asks to replace whoever is there.
 	Takeover() bool
 	// Close ends the session.
@@ -80,7 +87,7 @@ type Node struct {
 	ctx       context.Context // of Run; nil before
 	stopped   bool
 	pulls     map[string]*pull
-	published map[string]*moq.Track // by PUBLISH, by key of the name
+	published map[string]published // by PUBLISH, by key of the name
 	// viewers counts, by key of the Namespace, the subscriptions of each
 	// session from below.
 	viewers map[string]map[*remote]int
@@ -102,7 +109,7 @@ func New(cfg Config) *Node {
 		cfg: cfg, log: cfg.Logger,
 		namespaces: newNamespaceTable(), dial: transport.Dial,
 		pulls:     make(map[string]*pull),
-		published: make(map[string]*moq.Track),
+		published: make(map[string]published),
 		viewers:   make(map[string]map[*remote]int),
 	}
 }
@@ -160,70 +167,73 @@ type remote struct {
 	id       string // for logs
 }
 
+// published is a Track that a session has offered by PUBLISH.
+type published struct {
+	track *moq.Track
+	from  *remote
+}
+
 func (*local) provider()  {}
 func (*remote) provider() {}
 
 // acquire finds a Track for a subscriber. from is the session that asks, nil
 // for this process; patience is how long to wait for a publisher.
 func (n *Node) acquire(ctx context.Context, name moq.FullTrackName, from *remote, patience time.Duration) (*moq.Track, func(), error) {
-	var deadline <-chan time.Time
+	var expired <-chan time.Time
 	if patience > 0 {
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
-		deadline = timer.C
+		expired = timer.C
 	}
-	begun := time.Now()
+	var p *pull // this subscriber is counted there while it is not nil
+	var since uint64
+	defer func() {
+		if p != nil {
+			p.release()
+		}
+	}()
 	for {
-		providers, changed := n.namespaces.match(name.Namespace)
-		n.mu.Lock()
-		published := n.published[name.Key()]
-		n.mu.Unlock()
-		if published != nil {
-			return published, func() {}, nil
+		t, pullable, changed := n.lookup(name, from)
+		if t != nil {
+			return t, func() {}, nil
 		}
-		pullable := false
-		for _, p := range providers {
-			switch p := p.(type) {
-			case *local:
-				if t, ok := p.b.Track(name.Track); ok && t.Err() == nil {
-					return t, func() {}, nil
-				}
-			case *remote:
-				// What an upstream asks for is not asked of an upstream.
-				if from == nil || !from.upstream || !p.upstream {
-					pullable = true
-				}
-			}
-		}
-		if pullable {
-			p, err := n.pullFor(name)
-			if err != nil {
+		if p == nil && pullable {
+			var err error
+			if p, since, err = n.pullFor(name); err != nil {
 				return nil, nil, err
 			}
 			if p == nil {
 				continue // given up at this moment
 			}
-			t, err := p.wait(ctx, patience-time.Since(begun))
-			if err != nil {
-				p.release()
+		}
+		if p != nil {
+			t, err := p.wait(ctx, pullWait{from: from, since: since, changed: changed, expired: expired})
+			switch {
+			case errors.Is(err, errLookAgain):
+				continue
+			case errors.Is(err, errGivenUp):
+				p = nil
+				continue
+			case err != nil:
 				return nil, nil, err
 			}
-			return t, sync.OnceFunc(p.release), nil
+			release := sync.OnceFunc(p.release)
+			p = nil
+			return t, release, nil
 		}
-		if deadline == nil && len(n.cfg.Upstreams) > 0 && n.upstreams.Load() == 0 && (from == nil || !from.upstream) {
+		if expired == nil && len(n.cfg.Upstreams) > 0 && n.upstreams.Load() == 0 && (from == nil || !from.upstream) {
 			// The upstream is being dialled: that is no reason to say that
 			// nothing exists.
-			patience = upstreamPatience
-			timer := time.NewTimer(patience)
+			timer := time.NewTimer(upstreamPatience)
 			defer timer.Stop()
-			deadline = timer.C
+			expired = timer.C
 		}
-		if deadline == nil {
+		if expired == nil {
 			return nil, nil, notFound(name, nil)
 		}
 		select {
 		case <-changed:
-		case <-deadline:
+		case <-expired:
 			return nil, nil, notFound(name, nil)
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
@@ -231,35 +241,63 @@ func (n *Node) acquire(ctx context.Context, name moq.FullTrackName, from *remote
 	}
 }
 
+// lookup returns the Track if it is here, by Publish or by PUBLISH. Else it
+// tells whether there is a session to pull it from, and returns a channel that
+// is closed when another look may find more.
+func (n *Node) lookup(name moq.FullTrackName, from *remote) (t *moq.Track, pullable bool, changed <-chan struct{}) {
+	providers, changed := n.namespaces.match(name.Namespace)
+	for _, p := range providers {
+		switch p := p.(type) {
+		case *local:
+			if t, ok := p.b.Track(name.Track); ok && t.Err() == nil {
+				return t, false, changed
+			}
+		case *remote:
+			// What a session asks for is not asked of itself, and what an
+			// upstream asks for is not asked of an upstream.
+			if from == nil || p != from && !(from.upstream && p.upstream) {
+				pullable = true
+			}
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p, ok := n.published[name.Key()]; ok {
+		return p.track, false, changed
+	}
+	return nil, pullable, changed
+}
+
 // upstreamPatience is how long a subscriber waits for an upstream that is not
 // connected: a few attempts to dial.
 const upstreamPatience = 3 * time.Second
 
-// pullFor returns the pull of a Track with one more subscriber counted; nil
-// when it was given up at this moment.
-func (n *Node) pullFor(name moq.FullTrackName) (*pull, error) {
+// pullFor returns the pull of a Track with one more subscriber counted, and
+// how often it has searched in vain so far; nil when it was given up at this
+// moment.
+func (n *Node) pullFor(name moq.FullTrackName) (p *pull, searches uint64, err error) {
 	key := name.Key()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ctx == nil || n.stopped {
-		return nil, &session.RequestError{Code: wire.RequestGoingAway, Reason: "this node is not running"}
+		return nil, 0, &session.RequestError{Code: wire.RequestGoingAway, Reason: "this node is not running"}
 	}
 	if p := n.pulls[key]; p != nil {
-		if p.acquire() {
-			return p, nil
+		if searches, ok := p.acquire(); ok {
+			return p, searches, nil
 		}
 		delete(n.pulls, key)
-		return nil, nil
+		return nil, 0, nil
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	p := newPull(n, name, key, cancel)
+	p = newPull(n, name, key, cancel)
 	p.acquire()
 	n.pulls[key] = p
 	n.wg.Go(func() {
 		defer cancel()
 		p.run(ctx)
 	})
-	return p, nil
+	return p, 0, nil
 }
 
 func (n *Node) dropPull(p *pull) {

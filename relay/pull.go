@@ -31,8 +31,12 @@ type pull struct {
 	writer  *moq.TrackWriter // nil until the first SUBSCRIBE_OK
 	ready   chan struct{}    // closed while the Track is being filled; replaced when its provider is lost
 	isReady bool
-	failed  chan struct{} // closed and replaced after each fruitless search
-	lastErr error         // of that search
+	// asking is the session that is being asked for the Track, or that serves
+	// it.
+	asking   *remote
+	failed   chan struct{} // closed and replaced after each fruitless search
+	searches uint64        // that were fruitless
+	lastErr  error         // of the last one
 	// nudge makes a search that rests look again.
 	nudge chan struct{}
 }
@@ -41,20 +45,21 @@ func newPull(n *Node, name moq.FullTrackName, key string, cancel context.CancelF
 	return &pull{node: n, name: name, key: key, cancel: cancel, ready: make(chan struct{}), failed: make(chan struct{}), nudge: make(chan struct{}, 1)}
 }
 
-// acquire counts one more subscriber. It fails when the pull has been given
-// up and the caller must begin another one.
-func (p *pull) acquire() bool {
+// acquire counts one more subscriber and tells how often the pull has searched
+// in vain. It fails when the pull has been given up and the caller must begin
+// another one.
+func (p *pull) acquire() (searches uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refs < 0 {
-		return false
+		return 0, false
 	}
 	p.refs++
 	if p.linger != nil {
 		p.linger.Stop()
 		p.linger = nil
 	}
-	return true
+	return p.searches, true
 }
 
 // release counts one subscriber less and gives the Track up some time after
@@ -62,6 +67,9 @@ func (p *pull) acquire() bool {
 func (p *pull) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refs < 0 {
+		return
+	}
 	if p.refs--; p.refs > 0 {
 		return
 	}
@@ -80,23 +88,49 @@ func (p *pull) release() {
 	})
 }
 
+// pullWait tells how a subscriber waits for a pull.
+type pullWait struct {
+	from *remote // the session that asks, if one does
+	// since is how many searches were fruitless when it came. Without expired
+	// it waits for the next one only.
+	since uint64
+	// changed sends it to look elsewhere; expired ends its patience.
+	changed <-chan struct{}
+	expired <-chan time.Time
+}
+
+var (
+	// errLookAgain sends a subscriber of a pull to look for the Track
+	// elsewhere before it waits on.
+	errLookAgain = errors.New("relay: providers have changed")
+	// errGivenUp tells a subscriber that the pull has ended.
+	errGivenUp = errors.New("relay: the pull was given up")
+)
+
 // wait returns the Track once it is being filled. Without patience it returns
 // the error of the next search that finds no provider.
-func (p *pull) wait(ctx context.Context, patience time.Duration) (*moq.Track, error) {
-	var expired <-chan time.Time
-	if patience > 0 {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		expired = timer.C
-	}
-	for first := true; ; first = false {
+//
+// A session that is itself being asked for the Track is told at once that it
+// does not exist: two nodes that each know the other as a provider would
+// otherwise wait for one another.
+func (p *pull) wait(ctx context.Context, w pullWait) (*moq.Track, error) {
+	for nudge := true; ; nudge = false {
 		p.mu.Lock()
 		ready, isReady, failed, writer := p.ready, p.isReady, p.failed, p.writer
+		circular := w.from != nil && w.from == p.asking
+		over, searches, err := p.refs < 0, p.searches, p.lastErr
 		p.mu.Unlock()
-		if isReady {
+		switch {
+		case circular:
+			return nil, notFound(p.name, nil)
+		case isReady:
 			return writer.Track(), nil
+		case searches > w.since && w.expired == nil:
+			return nil, notFound(p.name, err)
+		case over:
+			return nil, errGivenUp
 		}
-		if first {
+		if nudge {
 			select {
 			case p.nudge <- struct{}{}:
 			default: // it will look in any case
@@ -104,19 +138,14 @@ func (p *pull) wait(ctx context.Context, patience time.Duration) (*moq.Track, er
 		}
 		select {
 		case <-ready:
-			continue
 		case <-failed:
-			if patience > 0 {
-				continue
-			}
-		case <-expired:
+		case <-w.changed:
+			return nil, errLookAgain
+		case <-w.expired:
+			return nil, notFound(p.name, err)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		p.mu.Lock()
-		err := p.lastErr
-		p.mu.Unlock()
-		return nil, notFound(p.name, err)
 	}
 }
 
@@ -143,6 +172,7 @@ func (p *pull) run(ctx context.Context) {
 
 func (p *pull) failLocked(err error) {
 	p.lastErr = err
+	p.searches++
 	close(p.failed)
 	p.failed = make(chan struct{})
 }
@@ -221,6 +251,13 @@ const (
 	lastRetry  = 2 * time.Second
 )
 
+// answerTimeout bounds how long a provider may leave a SUBSCRIBE unanswered
+// before the next one is asked: a node may have to ask its own upstream.
+const answerTimeout = 10 * time.Second
+
+// errNoAnswer is why a provider was passed over.
+var errNoAnswer = errors.New("relay: the provider did not answer")
+
 // errReplaced tells that a provider has come back with a Track that is not
 // the one that subscribers know.
 var errReplaced = errors.New("relay: the track was replaced by another one")
@@ -228,10 +265,14 @@ var errReplaced = errors.New("relay: the track was replaced by another one")
 // follow subscribes at r and returns when that subscription has ended;
 // established tells whether it was accepted.
 func (p *pull) follow(ctx context.Context, r *remote) (established bool, err error) {
-	sub, err := r.session.Subscribe(ctx, p.name, session.SubscribeOptions{
+	p.setAsking(r)
+	defer p.setAsking(nil)
+	answer, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
+	sub, err := r.session.Subscribe(answer, p.name, session.SubscribeOptions{
 		Join: true,
 		Into: p.into,
 	})
+	cancel()
 	if err != nil {
 		return false, err
 	}
@@ -259,6 +300,19 @@ func (p *pull) follow(ctx context.Context, r *remote) (established bool, err err
 	case <-ctx.Done():
 		return true, context.Cause(ctx)
 	}
+}
+
+func (p *pull) setAsking(r *remote) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = r
+}
+
+// servedBy reports whether r fills the Track.
+func (p *pull) servedBy(r *remote) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.isReady && p.asking == r
 }
 
 // into gives the session the writer to fill, the same one after a provider

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -89,7 +90,7 @@ func (n *Node) runUpstream(ctx context.Context, u Upstream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	wg.Go(func() { cancel(errors.Join(s.Run(ctx), errUpstreamEnded)) })
+	wg.Go(func() { cancel(cmp.Or(s.Run(ctx), errUpstreamEnded)) })
 	defer wg.Wait()
 	select {
 	case <-s.Ready():
@@ -108,7 +109,8 @@ func (n *Node) runUpstream(ctx context.Context, u Upstream) error {
 	return context.Cause(ctx)
 }
 
-var errUpstreamEnded = errors.New("relay: upstream session ended")
+// errUpstreamEnded stands for an orderly end.
+var errUpstreamEnded = errors.New("relay: the upstream ended the session")
 
 // learnNamespaces keeps the table of what the upstream offers.
 func (n *Node) learnNamespaces(ctx context.Context, r *remote) {
@@ -189,7 +191,7 @@ func (u *upstream) Track(ctx context.Context, req *session.TrackRequest) (*moq.T
 }
 
 func (u *upstream) Publish(ctx context.Context, req *session.PublishRequest) (*moq.TrackWriter, error) {
-	return u.node.takePublished(ctx, req)
+	return u.node.takePublished(ctx, req, u.remote)
 }
 
 func (u *upstream) PublishNamespace(ctx context.Context, ns moq.Namespace) error {
