@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/freshet-live/freshet/control"
+	"github.com/freshet-live/freshet/media/catalog"
 	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/session"
@@ -90,15 +92,24 @@ func admitByHTTP(client *http.Client, url string) ingest.Admission {
 }
 
 // gate applies the takeover rule of ingest to sessions that publish by MoQ.
+//
+// A publisher of Frames sends whether or not anybody watches; one of Tracks
+// only sends what is pulled from it. So one whose media is pulled is judged
+// by what arrives, like WHIP and RTSP, and one whose media nobody wants by
+// whether it answers: only if it does not is it silent.
 type gate struct{ registry *ingest.Registry }
 
 const (
 	// activityCheck is how often a MoQ publisher is looked at, and
 	// activityBytes what it must have sent meanwhile to count as alive: more
-	// than the PINGs and acknowledgements of a silent one, less than the
-	// thinnest audio.
+	// than the PINGs, acknowledgements and answers of a silent one, less than
+	// the thinnest audio.
 	activityCheck = 500 * time.Millisecond
 	activityBytes = 500
+	// askTimeout is how long a publisher may take to answer. It is shorter
+	// than ingest.DefaultSilence by more than activityCheck, so that the next
+	// answer comes in time.
+	askTimeout = 1400 * time.Millisecond
 )
 
 // Enter implements relay.Gate for Namespaces (live, room[, member]).
@@ -121,25 +132,53 @@ func (g *gate) Enter(ctx context.Context, ns moq.Namespace, p relay.Publisher) e
 		return err
 	}
 	go func() { // ends with the session
-		defer func() { claim.Release(context.Cause(ctx)) }()
-		ticker := time.NewTicker(activityCheck)
-		defer ticker.Stop()
-		last := p.ReceivedBytes()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-claim.Done():
-				p.Close("taken over by a newer publisher")
-				return
-			case <-ticker.C:
-				now := p.ReceivedBytes()
-				if now-last >= activityBytes {
-					claim.Touch()
-				}
-				last = now
-			}
-		}
+		claim.Release(watch(ctx, claim, p))
 	}()
 	return nil
+}
+
+// watch touches the claim while the publisher is alive. It returns why the
+// hold is over. It owns a goroutine while the publisher is asked.
+func watch(ctx context.Context, claim *ingest.Claim, p relay.Publisher) error {
+	ticker := time.NewTicker(activityCheck)
+	defer ticker.Stop()
+	answered := make(chan error, 1)
+	asking := false
+	last := p.ReceivedBytes()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-claim.Done():
+			p.Close("taken over by a newer publisher")
+			return claim.Err()
+		case err := <-answered:
+			asking = false
+			if err == nil {
+				claim.Touch()
+			}
+		case <-ticker.C:
+			now := p.ReceivedBytes()
+			switch {
+			case now-last >= activityBytes:
+				claim.Touch()
+			case !asking && !sendsMedia(p):
+				asking = true
+				go func() {
+					ctx, cancel := context.WithTimeout(ctx, askTimeout)
+					defer cancel()
+					answered <- p.Ask(ctx, catalog.TrackMSF)
+				}()
+			}
+			last = now
+		}
+	}
+}
+
+// sendsMedia tells whether anything is pulled from a publisher besides the
+// catalogs, which send nothing most of the time.
+func sendsMedia(p relay.Publisher) bool {
+	return slices.ContainsFunc(p.Pulled(), func(track string) bool {
+		return track != catalog.TrackMSF && track != catalog.TrackHang
+	})
 }

@@ -59,12 +59,63 @@ func TestAdmitByKeys(t *testing.T) {
 type moqPublisher struct {
 	bytes    atomic.Uint64
 	closed   atomic.Bool
+	dead     atomic.Bool // it does not answer
+	media    atomic.Bool // its video is pulled, not only its catalog
 	takeover bool
 }
 
 func (p *moqPublisher) ReceivedBytes() uint64 { return p.bytes.Load() }
 func (p *moqPublisher) Takeover() bool        { return p.takeover }
 func (p *moqPublisher) Close(string)          { p.closed.Store(true) }
+
+func (p *moqPublisher) Pulled() []string {
+	if p.media.Load() {
+		return []string{"catalog", "video0"}
+	}
+	return []string{"catalog"}
+}
+
+func (p *moqPublisher) Ask(ctx context.Context, _ string) error {
+	if p.dead.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	time.Sleep(300 * time.Millisecond) // the round trip
+	p.bytes.Add(100)
+	return nil
+}
+
+func TestGateAsksAPublisherThatNobodyWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer func() { cancel(); synctest.Wait() }()
+		g := &gate{ingest.NewRegistry(nil, 0)}
+		ns := moq.Namespace{"live", "demo"}
+		first := new(moqPublisher)
+		if err := g.Enter(ctx, ns, first); err != nil {
+			t.Fatal(err)
+		}
+		for range 60 {
+			time.Sleep(time.Second)
+			var refused *session.RequestError
+			if err := g.Enter(ctx, ns, new(moqPublisher)); !errors.As(err, &refused) {
+				t.Fatalf("a publisher that is there and has no viewers lost its room: %v", err)
+			}
+		}
+		first.dead.Store(true)
+		time.Sleep(ingest.DefaultSilence + 300*time.Millisecond)
+		second := new(moqPublisher)
+		if err := g.Enter(ctx, ns, second); err != nil {
+			t.Fatalf("a publisher that was killed keeps its room: %v", err)
+		}
+		// Its encoder has stopped, though its page answers.
+		second.media.Store(true)
+		time.Sleep(ingest.DefaultSilence + 300*time.Millisecond)
+		if err := g.Enter(ctx, ns, new(moqPublisher)); err != nil {
+			t.Errorf("a publisher that sends nothing of what is pulled keeps its room: %v", err)
+		}
+	})
+}
 
 func TestGateAppliesTheTakeoverRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -73,6 +124,7 @@ func TestGateAppliesTheTakeoverRule(t *testing.T) {
 		g := &gate{ingest.NewRegistry(nil, 0)}
 		ns := moq.Namespace{"live", "demo"}
 		first := new(moqPublisher)
+		first.media.Store(true)
 		firstCtx, endFirst := context.WithCancel(ctx)
 		if err := g.Enter(firstCtx, ns, first); err != nil {
 			t.Fatal(err)
