@@ -23,9 +23,15 @@
 //     for the rest of its time: the picture stays on screen, and the playlist
 //     goes on at its pace. Parts marked GAP=YES would be as legal, but
 //     hls.js stops at them.
-//   - Lost media becomes EXT-X-GAP segments. A publisher that restarts or
-//     changes its format causes EXT-X-DISCONTINUITY with a new EXT-X-MAP, in
-//     all renditions alike.
+//   - A track that pauses while another goes on (camera off, sound on) is
+//     filled with its last key frame twice a second, or with silence.
+//   - Media that was lost on the way becomes EXT-X-GAP segments. A publisher
+//     that restarts or changes its format causes EXT-X-DISCONTINUITY with a
+//     new EXT-X-MAP, in all renditions alike.
+//
+// Times in the media count from the Unix epoch, and media sequence numbers
+// start with the time: another muxer of the same broadcast, or the same one
+// after a restart, goes on where a player left.
 //
 // The part that EXT-X-PRELOAD-HINT names may be requested at once; the
 // answer comes when the part is complete.

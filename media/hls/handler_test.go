@@ -229,6 +229,11 @@ func TestMediaResponses(t *testing.T) {
 		if w.Code != 200 || w.Body.Len() > 0 || w.Header().Get("Content-Length") != fmt.Sprint(len(body)) {
 			t.Errorf("HEAD: status %d, %d bytes, %v", w.Code, w.Body.Len(), w.Header())
 		}
+		for _, path := range []string{path, "/index.m3u8", "/video0/index.m3u8"} {
+			if w := get(t.Context(), m, path, "Authorization: Bearer x"); !strings.HasPrefix(w.Header().Get("Cache-Control"), "private") {
+				t.Errorf("%s: what a token was shown for may be cached for all: %q", path, w.Header().Get("Cache-Control"))
+			}
+		}
 		for _, path := range []string{"/video0/nothing.m4s", "/video0/gap.m4s", "/video0/", "/video0", "/video9/index.m3u8", "/", "/video0/../video0/index.m3u8"} {
 			if w := get(t.Context(), m, path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: status %d", path, w.Code)
@@ -346,6 +351,33 @@ func BenchmarkPlaylist(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.ServeHTTP(discard{make(http.Header)}, r)
+	}
+}
+
+// BenchmarkPart is the CPU of one more part of 15 frames: its boxes, and the
+// playlists with 90 s behind them, compressed.
+func BenchmarkPart(b *testing.B) {
+	m := NewMuxer(Config{})
+	s := video("video0", &vp9, media.TimeOf(time.Now()), gops(60, 60, 30)...)
+	m.Start(tracks(s))
+	at := s.frames[0].PTS
+	i := 0
+	next := func() {
+		for range 15 {
+			f := s.frames[i%len(s.frames)]
+			f.PTS = at.Add(time.Duration(i) * time.Second / 30)
+			if err := m.WriteFrame("video0", f, false); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	}
+	for range 240 {
+		next()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		next()
 	}
 }
 

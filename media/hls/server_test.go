@@ -277,6 +277,41 @@ func TestServerReleases(t *testing.T) {
 	})
 }
 
+// TestServerAfterTheEnd has the publisher come back after its viewers' playlist
+// has ended: who opens the room anew sees the new broadcast, and its numbers
+// go on from those of the old one.
+func TestServerAfterTheEnd(t *testing.T) {
+	clip := picture(t)
+	synctest.Test(t, func(t *testing.T) {
+		s, n, stop := serve(t, ServerConfig{RestartGrace: 5 * time.Second})
+		defer stop()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			n.publish(t, clip, "demo", 10*time.Second)
+			time.Sleep(30 * time.Second)
+			n.publish(t, clip, "demo", 10*time.Second)
+		})
+		time.Sleep(time.Second)
+		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
+			t.Fatalf("status %d", w.Code)
+		}
+		time.Sleep(25 * time.Second)
+		old := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		if !old.EndList {
+			t.Error("the old broadcast has not ended")
+		}
+		time.Sleep(16 * time.Second)
+		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
+			t.Fatalf("status %d", w.Code)
+		}
+		p := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		if before, _, _ := old.Last(); p.EndList || p.MediaSequence <= before {
+			t.Errorf("ended %v, numbers from %d after %d", p.EndList, p.MediaSequence, before)
+		}
+		wg.Wait()
+	})
+}
+
 func TestServerRefuses(t *testing.T) {
 	clip := picture(t)
 	synctest.Test(t, func(t *testing.T) {
