@@ -31,7 +31,7 @@ export function publishRtsp(url, codecs, options) {
  */
 export async function decodeCounters(input, { count = 60, stdin = null, timeout = 40_000, args = [] } = {}) {
   const child = new Child('ffmpeg decoder', 'ffmpeg', [
-    '-hide_banner', '-nostdin', '-loglevel', 'warning', ...args, '-i', input, '-map', '0:v:0', '-vf', `scale=${width}:${height},format=gray`, '-f', 'rawvideo', '-',
+    '-hide_banner', '-nostdin', '-loglevel', 'warning', ...args, '-i', input, '-map', '0:v:0', '-fps_mode', 'passthrough', '-vf', `scale=${width}:${height},format=gray`, '-f', 'rawvideo', '-',
   ], { rawStdout: true });
   if (stdin) {
     stdin.pipe(child.process.stdin);
