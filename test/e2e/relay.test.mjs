@@ -1,8 +1,8 @@
-// What a relay costs its upstream.
+// What a relay costs its upstream, and when it forgets who left.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Cluster, eventually } from './lib/freshet.mjs';
-import { Viewer, launch } from './lib/browser.mjs';
+import { Viewer, launch, open } from './lib/browser.mjs';
 import { aac, h264, publishRtsp } from './lib/ffmpeg.mjs';
 
 describe('relay', () => {
@@ -29,6 +29,26 @@ describe('relay', () => {
     assert.equal(await cluster.relay.metric('freshet_sessions'), 3);
     assert.equal(await cluster.relay.metric('freshet_pulled_tracks'), 3, 'catalog, video and audio');
     for (const v of viewers.splice(0)) await v.close();
-    await eventually('the tracks are let go', async () => (await cluster.relay.metric('freshet_pulled_tracks')) === 0, 40_000);
+    const closed = Date.now();
+    // Far sooner than the 15 s after which a silent peer is given up: a page that is left ends its session.
+    await eventually('the sessions are over', async () => (await cluster.relay.metric('freshet_sessions')) === 0, 3_000);
+    t.diagnostic(`the last session was over ${Date.now() - closed} ms after its page`);
+    await eventually('the tracks are let go', async () => (await cluster.relay.metric('freshet_pulled_tracks')) === 0, 10_000);
+    t.diagnostic(`the tracks were let go after ${Date.now() - closed} ms`);
+  });
+
+  test('a streamer who leaves the studio is gone at once', async (t) => {
+    const studio = await open(browser, `${cluster.page}/studio/demo#key=${cluster.key}`);
+    t.after(() => studio.context().close());
+    await studio.getByLabel(/source/i).first().selectOption({ label: 'Test pattern' });
+    await studio.getByRole('button', { name: /go live/i }).click();
+    const isLive = async () => (await (await fetch(`${cluster.page}/v1/rooms/demo`)).json()).live;
+    await eventually('the room is live', isLive);
+    assert.equal(await cluster.relay.metric('freshet_sessions'), 1);
+    const left = Date.now();
+    await studio.close();
+    await eventually('the session is over', async () => (await cluster.relay.metric('freshet_sessions')) === 0, 3_000);
+    await eventually('the room is offline', async () => !(await isLive()), 10_000);
+    t.diagnostic(`the room was offline ${Date.now() - left} ms after the page was closed`);
   });
 });

@@ -42,7 +42,7 @@ export interface PlayerOptions {
 /** Plays a room in the way that works: MoQ where the browser and the network allow it, else LL-HLS. */
 export class Player {
   private readonly sound = new Sound();
-  private readonly gestures = new AbortController();
+  private readonly listening = new AbortController();
   private engine: Engine | undefined;
   private status: WatchStatus = { kind: 'connecting' };
   private notice: string | undefined;
@@ -63,9 +63,13 @@ export class Player {
     };
     // Any touch of the page is what the browser waits for.
     for (const type of ['pointerdown', 'keydown']) {
-      document.addEventListener(type, () => void this.unblock(), { signal: this.gestures.signal });
+      document.addEventListener(type, () => void this.unblock(), { signal: this.listening.signal });
     }
     this.refresh = setInterval(() => this.changed(), 250);
+    // Who leaves is told to the server at once, which would else count a viewer until the silence is noticed; and who
+    // comes back to a page that the browser has kept finds it playing again.
+    window.addEventListener('pagehide', () => this.leave(), { signal: this.listening.signal });
+    window.addEventListener('pageshow', ({ persisted }) => persisted && this.start(), { signal: this.listening.signal });
     void this.unblock();
     this.start();
   }
@@ -139,11 +143,16 @@ export class Player {
   close(): void {
     this.closed = true;
     clearInterval(this.refresh);
+    this.listening.abort();
+    this.leave();
+    void this.sound.close();
+  }
+
+  private leave(): void {
     clearTimeout(this.startOver);
-    this.gestures.abort();
     this.engine?.close();
     this.engine?.element.remove();
-    void this.sound.close();
+    this.engine = undefined;
   }
 
   private start(): void {

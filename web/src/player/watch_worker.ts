@@ -134,6 +134,8 @@ class Watching {
 
   async stop(): Promise<void> {
     this.stopping.abort();
+    // Before all else: the page may be on its way out, and this worker with it.
+    this.session?.close();
     for (const timer of this.timers) clearInterval(timer);
     clearTimeout(this.lookedAway);
     await this.running;

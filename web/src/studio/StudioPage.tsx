@@ -162,7 +162,12 @@ export default function StudioPage(): JSX.Element {
     event.preventDefault();
     if (window.confirm(LEAVE_WARNING)) event.retry(true);
   });
-  onMount(() => window.addEventListener('beforeunload', warn));
+  // What the worker has no time for any more is lost with the page: the node sees the session end all the same.
+  const leave = (): void => void worker?.postMessage({ type: 'stop' } satisfies ToWorker);
+  onMount(() => {
+    window.addEventListener('beforeunload', warn);
+    window.addEventListener('pagehide', leave);
+  });
   const clock = setInterval(() => setNow(Date.now()), 500);
   const count = setInterval(() => {
     if (state().kind !== 'live') return;
@@ -178,6 +183,7 @@ export default function StudioPage(): JSX.Element {
   onCleanup(() => {
     document.title = 'freshet';
     window.removeEventListener('beforeunload', warn);
+    window.removeEventListener('pagehide', leave);
     clearInterval(clock);
     clearInterval(count);
     worker?.terminate();
