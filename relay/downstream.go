@@ -1,10 +1,10 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
@@ -37,7 +37,7 @@ func (n *Node) Serve(ctx context.Context, conn transport.Conn) error {
 	defer n.sessions.Add(-1)
 	n.sessionsTotal.Add(1)
 
-	d := &downstream{node: n, url: conn.URL()}
+	d := &downstream{node: n}
 	s := session.New(conn, session.RoleServer, session.Config{
 		Handler: d, Limits: n.cfg.Limits, Implementation: n.cfg.Implementation, Logger: n.log,
 	})
@@ -59,14 +59,14 @@ func (n *Node) Serve(ctx context.Context, conn transport.Conn) error {
 // downstream answers the requests of one session.
 type downstream struct {
 	node   *Node
-	url    *url.URL
 	remote *remote
 
-	mu      sync.Mutex
-	ctx     context.Context // of the session, from Setup on
-	grant   token.Grant
-	valid   bool
-	entered map[string]*entry // by key of the Namespace that it publishes under
+	mu       sync.Mutex
+	ctx      context.Context // of the session, from Setup on
+	grant    token.Grant
+	valid    bool
+	takeover bool              // the session asks to replace its predecessor
+	entered  map[string]*entry // by key of the Namespace that it publishes under
 }
 
 // guard closes the session when SETUP takes too long and when its grant
@@ -96,25 +96,14 @@ func (d *downstream) guard(ctx context.Context, s *session.Session) {
 	}
 }
 
-// Setup authorises the session. Where the path of moqt names nothing, other
-// than "/" it is refused.
+// Setup authorises the session, by the token of SETUP or that of the URL. In
+// moqt the path names nothing: other than "/" it is refused.
 func (d *downstream) Setup(ctx context.Context, peer session.PeerSetup) error {
-	path, tok := peer.Path, peer.Token
-	if d.url != nil {
-		path = d.url.Path
-		if tok == "" {
-			tok = d.url.Query().Get("jwt")
-		}
-	} else if u, err := url.Parse(path); err == nil && path != "" {
-		path = u.Path
-		if tok == "" {
-			tok = u.Query().Get("jwt")
-		}
-	}
-	if path != "" && path != "/" {
+	if peer.Path != "/" {
 		d.node.refused.Add(1)
 		return &session.LocalError{Code: wire.InvalidPath, Reason: "the path of a moqt session is /"}
 	}
+	tok := cmp.Or(peer.Token, peer.Query.Get("jwt"))
 	grant, err := d.node.cfg.Authorizer.Authorize(ctx, tok)
 	if err != nil {
 		d.node.refused.Add(1)
@@ -124,6 +113,7 @@ func (d *downstream) Setup(ctx context.Context, peer session.PeerSetup) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ctx, d.grant, d.valid = ctx, grant, true
+	d.takeover = peer.Query.Get("takeover") == "1"
 	d.entered = make(map[string]*entry)
 	return nil
 }
@@ -255,7 +245,9 @@ func (p *publisher) Ask(ctx context.Context, track string) error {
 }
 
 func (p *publisher) Takeover() bool {
-	return p.d.url != nil && p.d.url.Query().Get("takeover") == "1"
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	return p.d.takeover
 }
 
 func (p *publisher) Close(reason string) { p.d.remote.session.Close(wire.NoError, reason) }

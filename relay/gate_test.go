@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -118,6 +119,28 @@ func TestWhatAGateSeesOfAPublisher(t *testing.T) {
 		synctest.Wait()
 		if err := p.Ask(r.ctx, "video0"); err == nil {
 			t.Error("a publisher that is gone has answered")
+		}
+	})
+}
+
+func TestTokenAndTakeoverInTheURL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.stop()
+		gate := new(openGate)
+		n := r.run(r.node(Config{Gate: gate, Authorizer: grants{"streamer": {Put: []string{"live/demo"}}}}))
+		// Native QUIC, where the URL travels in SETUP.
+		s, _ := r.connect(n, session.Config{Path: "/?jwt=streamer&takeover=1", Handler: &broadcaster{b: moq.NewBroadcast(demo)}})
+		if _, err := s.PublishNamespace(r.ctx, demo); err != nil {
+			t.Fatal(err)
+		}
+		if !gate.last.Takeover() {
+			t.Error("?takeover=1 was not seen")
+		}
+		elsewhere, _ := r.connect(n, session.Config{Path: "/live?jwt=streamer"})
+		var peer *session.PeerError
+		if <-elsewhere.Done(); !errors.As(elsewhere.Err(), &peer) || peer.Code != wire.InvalidPath {
+			t.Errorf("a path that is not /: %v", elsewhere.Err())
 		}
 	})
 }

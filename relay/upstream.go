@@ -79,12 +79,9 @@ func (n *Node) runUpstream(ctx context.Context, u Upstream) error {
 		return err
 	}
 	h := &upstream{node: n}
-	cfg := session.Config{Handler: h, Token: u.Token, Limits: n.cfg.Limits, Implementation: n.cfg.Implementation, Logger: n.log}
-	if conn.Kind() == transport.QUIC {
-		cfg.Path = "/"
-		cfg.Authority = conn.URL().Host
-	}
-	s := session.New(conn, session.RoleClient, cfg)
+	s := session.New(conn, session.RoleClient, session.Config{
+		Handler: h, Token: u.Token, Limits: n.cfg.Limits, Implementation: n.cfg.Implementation, Logger: n.log,
+	})
 	h.remote = &remote{session: s, upstream: true, id: "upstream " + withoutQuery(u.URL)}
 
 	ctx, cancel := context.WithCancelCause(ctx)
