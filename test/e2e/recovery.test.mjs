@@ -58,4 +58,38 @@ describe('recovery', () => {
     t.diagnostic(`painting again ${Date.now() - begun} ms after the origin's restart`);
     assertAdvancing(assert, await viewer.counters(3000), { duration: 3000 });
   });
+
+  test('a page opened during a restart never shows the broadcast before it', async (t) => {
+    let publisher = publish(3 * jump);
+    t.after(() => publisher.kill());
+    // Someone watches all the while, so the relay holds the old broadcast's last Groups.
+    const before = await Viewer.open(browser, `${cluster.page}/r/demo`);
+    t.after(() => before.close());
+    await paints(before, 3 * jump);
+    await publisher.kill();
+    const pages = [];
+    t.after(() => Promise.all(pages.map((v) => v.close())));
+    const openOne = async () => {
+      const v = await Viewer.open(browser, `${cluster.page}/r/demo`);
+      pages.push(v);
+      // A picture stays on show until the next, so looking this often misses none that lasts.
+      await v.page.evaluate(() => {
+        window.seen = [];
+        setInterval(() => {
+          const counter = window.freshet?.counter() ?? null;
+          if (counter !== null && window.seen.at(-1) !== counter) window.seen.push(counter);
+        }, 20);
+      });
+    };
+    await openOne(); // nobody is live
+    publisher = publish(4 * jump);
+    await openOne(); // the new broadcast is about to begin
+    await paints(pages[1], 4 * jump);
+    await openOne(); // it has begun
+    for (const v of pages) {
+      await paints(v, 4 * jump);
+      const old = await v.page.evaluate((from) => window.seen.filter((c) => c < from), 4 * jump);
+      assert.deepEqual(old, []);
+    }
+  });
 });
