@@ -18,6 +18,7 @@ const MaxSubgroups = 1024
 type group struct {
 	track *Track
 	id    uint64
+	begun time.Time
 
 	// superseded is when a newer Group began; guarded by track.mu.
 	superseded time.Time
@@ -132,14 +133,15 @@ func (w *GroupWriter) Close() {
 }
 
 // finishedLocked reports whether nothing more will come: every Subgroup has
-// ended and no further one can begin. newer tells that a newer Group exists.
+// ended and no further one can begin. newer tells that a newer Group exists,
+// which says nothing of a Group that has only just begun, out of order.
 func (g *group) finishedLocked(newer bool) bool {
 	for _, s := range g.subgroups {
 		if s.err == nil {
 			return false
 		}
 	}
-	return g.closed || g.ended || newer
+	return g.closed || g.ended || newer && len(g.subgroups) > 0
 }
 
 // evictLocked drops the Group's Objects. It is called with track.mu held and

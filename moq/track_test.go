@@ -491,3 +491,45 @@ func TestFrameIsSharedByReaders(t *testing.T) {
 		t.Error("a header larger than the room was taken")
 	}
 }
+
+// A Group that begins after a newer one is not taken for an empty one before
+// its first Subgroup is there.
+func TestLateGroupIsNotEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := moq.NewTrack(testName, moq.TrackConfig{})
+		newer, err := w.Group(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer.Close()
+		late, err := w.Group(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := w.Track().NewReader(moq.ReaderConfig{Start: moq.StartAt})
+		defer r.Close()
+		g, err := r.NextGroup(t.Context())
+		if err != nil || g.ID() != 1 {
+			t.Fatalf("NextGroup: %v", err)
+		}
+		got := make(chan error, 1)
+		go func() {
+			o, err := g.Next(t.Context())
+			if err == nil && o.ID != 0 {
+				err = fmt.Errorf("object %d", o.ID)
+			}
+			got <- err
+		}()
+		synctest.Wait()
+		s, err := late.Subgroup(0, moq.SubgroupConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.WriteObject(0, nil, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-got; err != nil {
+			t.Errorf("the late object: %v", err)
+		}
+	})
+}
