@@ -249,6 +249,7 @@ func (c *wtConn) Stats() Stats { return quicStats(c.qc) }
 type wtSender interface {
 	io.WriteCloser
 	CancelWrite(webtransport.StreamErrorCode)
+	SetWriteDeadline(time.Time) error
 	Context() context.Context
 }
 
@@ -257,6 +258,7 @@ type wtSendStream struct {
 	c      *wtConn
 	s      wtSender
 	closed atomic.Bool
+	reset  atomic.Pointer[StreamError] // set by Reset
 
 	once sync.Once // makes ctx when it is first asked for
 	ctx  context.Context
@@ -273,6 +275,9 @@ func (s *wtSendStream) Write(b []byte) (int, error) {
 	}
 	n, err := s.s.Write(b)
 	if err != nil {
+		if reset := s.reset.Load(); reset != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, reset
+		}
 		return n, s.c.streamError(err)
 	}
 	return n, nil
@@ -285,9 +290,14 @@ func (s *wtSendStream) Close() error {
 	return nil
 }
 
-// Reset implements SendStream.
+// Reset implements SendStream. When the peer has stopped the stream because
+// the session is gone, the library lets Write wait for the end of the session,
+// of which it does not tell streams that were reset. The deadline ends that
+// wait.
 func (s *wtSendStream) Reset(code uint64) {
+	s.reset.CompareAndSwap(nil, &StreamError{Code: uint64(wtCode(code))})
 	s.s.CancelWrite(wtCode(code))
+	_ = s.s.SetWriteDeadline(longAgo) // of a stream that has ended
 }
 
 // SetPriority implements SendStream; the library does not reach it.
@@ -323,24 +333,49 @@ type wtReceiver interface {
 type wtReceiveStream struct {
 	c *wtConn
 	s wtReceiver
+
+	mu      sync.Mutex // held while the library is told a deadline
+	stopped *StreamError
 }
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Read implements ReceiveStream.
 func (s *wtReceiveStream) Read(b []byte) (int, error) {
 	n, err := s.s.Read(b)
 	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.stopped != nil {
+				return n, s.stopped
+			}
+		}
 		return n, s.c.streamError(err)
 	}
 	return n, nil
 }
 
-// Stop implements ReceiveStream.
+// Stop implements ReceiveStream. A Read may wait for the end of the session as
+// a Write may, see wtSendStream.Reset.
 func (s *wtReceiveStream) Stop(code uint64) {
 	s.s.CancelRead(wtCode(code))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped == nil {
+		s.stopped = &StreamError{Code: uint64(wtCode(code))}
+		_ = s.s.SetReadDeadline(longAgo) // of a stream that has ended
+	}
 }
 
 // SetReadDeadline implements ReceiveStream.
 func (s *wtReceiveStream) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped != nil {
+		return nil
+	}
 	return s.s.SetReadDeadline(t)
 }
 
