@@ -27,17 +27,21 @@ func (w *TrackWriter) DemandChanged() <-chan struct{} {
 	return w.t.demandChanged.waitLocked()
 }
 
-// RequestNewGroup asks the original publisher to begin a Group with an ID of
-// at least id soon; 0 asks for any Group newer than the largest
-// (draft-ietf-moq-transport-18, section "NEW GROUP REQUEST Parameter").
+// RequestNewGroup asks the original publisher to begin a new Group soon. id is
+// the largest Group that the reader knows, plus 1, or 0 when it knows none
+// (draft-ietf-moq-transport-18, section "NEW GROUP REQUEST Parameter"). One
+// that is larger than the Group after the largest here counts as that: "there
+// are no requirements that it be equal to the NEW_GROUP_REQUEST parameter
+// value", and it would outbid all later requests.
 func (t *Track) RequestNewGroup(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if id == 0 {
-		id = 1
-		if t.begun {
-			id = t.largest.Group + 1
-		}
+	next := uint64(1)
+	if t.begun {
+		next = groupAfter(t.largest.Group)
+	}
+	if id == 0 || id > next {
+		id = next
 	}
 	if id > t.demand.NewGroup {
 		t.demand.NewGroup = id

@@ -22,12 +22,25 @@ func (l Location) Compare(o Location) int {
 func (l Location) Less(o Location) bool { return l.Compare(o) < 0 }
 
 // Next returns the Location directly after l in the same Group; after the
-// largest possible Object it is the start of the next Group.
+// largest possible Object it is the start of the next Group. The largest
+// possible Location is its own Next.
 func (l Location) Next() Location {
-	if l.Object == math.MaxUint64 {
+	switch {
+	case l.Object < math.MaxUint64:
+		return Location{Group: l.Group, Object: l.Object + 1}
+	case l.Group < math.MaxUint64:
 		return Location{Group: l.Group + 1}
 	}
-	return Location{Group: l.Group, Object: l.Object + 1}
+	return l
+}
+
+// groupAfter returns the smallest larger Group ID; the largest possible one
+// has none and is returned itself.
+func groupAfter(id uint64) uint64 {
+	if id == math.MaxUint64 {
+		return id
+	}
+	return id + 1
 }
 
 // String returns "group/object".

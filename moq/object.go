@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // ObjectStatus tells what an Object without payload means.
@@ -59,6 +60,7 @@ type Object struct {
 
 	group *group
 	owner *subgroup
+	begun time.Time
 
 	// guarded by group.mu
 	buf      []byte // header room, then payload
@@ -71,10 +73,17 @@ func newObject(o *subgroup, id uint64, status ObjectStatus, props Properties, si
 	room := min(headerRoom+props.size(), maxHeaderRoom)
 	return &Object{
 		ID: id, Status: status, Properties: props, Size: size,
-		group: o.group, owner: o,
+		group: o.group, owner: o, begun: time.Now(),
 		buf: make([]byte, room, room+int(min(size, eagerAllocation))), head: room,
 	}
 }
+
+// Begun is when the Object was begun here: received from the upstream, or
+// provided by the application. The age of an Object for
+// OBJECT_DELIVERY_TIMEOUT counts from then
+// (draft-ietf-moq-transport-18, section "Delivery Timeouts and Data
+// Reliability").
+func (o *Object) Begun() time.Time { return o.begun }
 
 // Payload returns the payload bytes written so far, without a copy.
 func (o *Object) Payload() []byte {

@@ -2,6 +2,7 @@ package moq
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -28,8 +29,10 @@ type RangeObject struct {
 	Priority uint8
 	// Object may be incomplete; see Object.More. It is nil for a gap.
 	Object *Object
-	// Until is, for a gap, the last Location of which nothing is known any
-	// more because it has been evicted.
+	// Until is, for a gap, its last Location. Whether there are Objects in a
+	// gap is not known: they have been evicted, their Subgroup was reset
+	// before them, or the publisher of it was joined after them. What is
+	// neither in a gap nor returned does not exist, or has not begun yet.
 	Until Location
 }
 
@@ -120,22 +123,61 @@ func (r *RangeReader) gapLocked(from uint64) RangeObject {
 	return RangeObject{Group: from, Until: until}
 }
 
+// takeLocked queues the Objects of a Group and the gaps between them.
 func (r *RangeReader) takeLocked(g *group) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var objects []RangeObject
 	for _, s := range g.subgroups {
 		for _, o := range s.objects {
 			l := Location{g.id, o.ID}
 			if l.Less(r.start) || r.end.Less(l) {
 				continue
 			}
-			r.pending = append(r.pending, RangeObject{Group: g.id, Subgroup: s.id, Priority: s.cfg.Priority, Object: o})
+			objects = append(objects, RangeObject{Group: g.id, Subgroup: s.id, Priority: s.cfg.Priority, Object: o})
 		}
 	}
-	slices.SortStableFunc(r.pending, func(a, b RangeObject) int {
-		if a.Object == nil || b.Object == nil {
-			return 0
+	slices.SortStableFunc(objects, func(a, b RangeObject) int { return cmp.Compare(a.Object.ID, b.Object.ID) })
+	first, last := uint64(0), uint64(math.MaxUint64)
+	if g.id == r.start.Group {
+		first = r.start.Object
+	}
+	if g.id == r.end.Group {
+		last = r.end.Object
+	}
+	if g.ended {
+		last = min(last, g.end)
+	}
+	for _, o := range objects {
+		if id := o.Object.ID; first < id && g.unknownLocked(first, id-1) {
+			r.pending = append(r.pending, RangeObject{Group: g.id, Until: Location{g.id, id - 1}})
 		}
-		return cmp.Compare(a.Object.ID, b.Object.ID)
-	})
+		r.pending = append(r.pending, o)
+		if first = o.Object.ID + 1; first == 0 {
+			return // there is no larger ID
+		}
+	}
+	if first <= last && g.unknownLocked(first, last) {
+		r.pending = append(r.pending, RangeObject{Group: g.id, Until: Location{g.id, last}})
+	}
+}
+
+// unknownLocked reports whether Objects from first to last, of which there is
+// none here, may exist all the same.
+func (g *group) unknownLocked(first, last uint64) bool {
+	for i, s := range g.subgroups {
+		n := len(s.objects)
+		if s.cfg.Partial && (n == 0 || s.objects[0].ID > first) {
+			return true
+		}
+		var reset *ResetError
+		if !errors.As(s.err, &reset) || n > 0 && s.objects[n-1].ID > last {
+			continue
+		}
+		// One that was begun again tells what came after.
+		if !slices.ContainsFunc(g.subgroups[i+1:], func(o *subgroup) bool { return o.id == s.id }) {
+			return true
+		}
+	}
+	return false
 }

@@ -96,8 +96,8 @@ func (w *TrackWriter) Group(id uint64) (*GroupWriter, error) {
 	if id < t.floor || i == 0 && len(t.groups) >= t.cfg.Retention.Groups {
 		return nil, ErrEvicted
 	}
-	g := &group{track: t, id: id}
 	now := time.Now()
+	g := &group{track: t, id: id, begun: now}
 	if i < len(t.groups) {
 		g.superseded = now
 	} else if i > 0 {

@@ -862,6 +862,31 @@ func TestObjectDeliveryTimeout(t *testing.T) {
 	})
 }
 
+// "the implementation MUST check the time elapsed since the first byte of the
+// object before attempting to pass it to the underlying transport".
+// (draft 18, Delivery Timeouts and Data Reliability)
+func TestObjectDeliveryTimeoutCountsFromTheFirstByte(t *testing.T) {
+	bubble(t, func(t *testing.T, pipe moqtest.PipeConfig) {
+		n, w := servedTrack()
+		p := speak(t, pipe, RoleServer, Config{Handler: n})
+		p.skipControl()
+		next[*wire.SubscribeOK](p.subscribeTo(wire.Params{ObjectDeliveryTimeout: ptr(wire.Milliseconds(500))}))
+		// Its bytes come slowly, and each of them is passed on at once.
+		sg := subgroup(t, w, 0)
+		check(t, sg.BeginObject(0, moq.StatusNormal, nil, 4))
+		for range 3 {
+			must[int](t)(sg.Write([]byte("x")))
+			time.Sleep(300 * time.Millisecond)
+		}
+		st := must[transport.ReceiveStream](t)(p.conn.AcceptUniStream(t.Context()))
+		_, err := io.Copy(io.Discard, st)
+		var end *transport.StreamError
+		if !errors.As(err, &end) || wire.ResetCode(end.Code) != wire.ResetDeliveryTimeout {
+			t.Errorf("late stream ended with %v", err)
+		}
+	})
+}
+
 // A server that answers the session under test, which is a client.
 
 // "An endpoint that receives a REQUEST_UPDATE other than in the two cases above

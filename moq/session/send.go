@@ -385,7 +385,8 @@ type outgoing struct {
 	prev    uint64 // the ID of the last Object
 	first   bool   // there was none yet
 	scratch []byte
-	watch   *time.Timer // fires when a Write takes longer than objectTimeout
+	begun   time.Time   // of the Object that is being sent; zero before the first
+	watch   *time.Timer // fires when a Write takes until the Object is older than objectTimeout
 }
 
 // frameKey is under which key an Object keeps its header as this session sends
@@ -537,6 +538,9 @@ func (o *outgoing) firstTimeouts(p moq.Properties) {
 
 // sendObject sends obj and returns the next Object.
 func (o *outgoing) sendObject(obj *moq.Object) (*moq.Object, error) {
+	if o.begun = obj.Begun(); o.objectTimeout > 0 && o.left() <= 0 {
+		return nil, errTooLate
+	}
 	head, payload, have, err := o.frame(obj)
 	if err != nil {
 		return nil, err
@@ -609,7 +613,8 @@ func (o *outgoing) putObject(head, payload []byte, more bool) error {
 }
 
 // Write passes b to the transport, which waits for flow and congestion
-// control. With an OBJECT_DELIVERY_TIMEOUT the wait is bounded by it.
+// control. With an OBJECT_DELIVERY_TIMEOUT it ends once the Object is older
+// than that.
 func (o *outgoing) Write(b []byte) (int, error) {
 	if o.yields != nil {
 		o.d.s.sched.enter(o.ctx, o.yields)
@@ -618,12 +623,24 @@ func (o *outgoing) Write(b []byte) (int, error) {
 	if o.objectTimeout <= 0 {
 		return o.stream.Write(b)
 	}
+	left := o.left()
+	if left <= 0 {
+		return 0, errTooLate
+	}
 	if o.watch == nil {
-		o.watch = time.AfterFunc(o.objectTimeout, func() { o.cancel(errTooLate) })
+		o.watch = time.AfterFunc(left, func() { o.cancel(errTooLate) })
 	} else {
-		o.watch.Reset(o.objectTimeout)
+		o.watch.Reset(left)
 	}
 	n, err := o.stream.Write(b)
 	o.watch.Stop()
 	return n, err
+}
+
+// left returns how long the present Object may still take to be sent.
+func (o *outgoing) left() time.Duration {
+	if o.begun.IsZero() {
+		return o.objectTimeout // a header without Objects
+	}
+	return o.objectTimeout - time.Since(o.begun)
 }
