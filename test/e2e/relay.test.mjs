@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Cluster, eventually } from './lib/freshet.mjs';
-import { Viewer, launch, open } from './lib/browser.mjs';
+import { Viewer, assertAdvancing, launch, open } from './lib/browser.mjs';
 import { aac, h264, publishRtsp } from './lib/ffmpeg.mjs';
 
 describe('relay', () => {
@@ -35,6 +35,25 @@ describe('relay', () => {
     t.diagnostic(`the last session was over ${Date.now() - closed} ms after its page`);
     await eventually('the tracks are let go', async () => (await cluster.relay.metric('freshet_pulled_tracks')) === 0, 10_000);
     t.diagnostic(`the tracks were let go after ${Date.now() - closed} ms`);
+  });
+
+  test('a viewer who goes on to another page is gone, and back when they come back', async (t) => {
+    const publisher = publishRtsp(cluster.rtsp, [...h264(), ...aac]);
+    t.after(() => publisher.kill());
+    // Browsers keep a page that was left for the way back; Playwright tells them not to unless told otherwise.
+    const keeping = await launch({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
+    t.after(() => keeping.close());
+    const viewer = await Viewer.open(keeping, `${cluster.page}/r/demo`);
+    await viewer.playing();
+    await viewer.page.evaluate(() => addEventListener('pageshow', (event) => (window.kept = event.persisted)));
+    await viewer.page.goto('about:blank');
+    await eventually('the session is over', async () => (await cluster.relay.metric('freshet_sessions')) === 0, 3_000);
+    await viewer.page.goBack({ waitUntil: 'commit' });
+    assert.equal(await viewer.page.evaluate(() => window.kept), true, 'the page was kept');
+    assertAdvancing(assert, await viewer.counters(3000), { duration: 3000 });
+    await viewer.hears(440);
+    await viewer.close();
+    await eventually('the session is over again', async () => (await cluster.relay.metric('freshet_sessions')) === 0, 3_000);
   });
 
   test('a streamer who leaves the studio is gone at once', async (t) => {

@@ -8,8 +8,8 @@ const flags = [
   '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream=fps=30',
 ];
 
-export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: flags });
+export function launch(options = {}) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: flags, ...options });
 }
 
 /** Opens a page and keeps what it says on its console. */
