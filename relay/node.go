@@ -83,6 +83,8 @@ type Node struct {
 	// dial connects to an upstream; tests put a connection in memory here.
 	dial func(ctx context.Context, rawURL string, cfg transport.DialConfig) (transport.Conn, error)
 
+	ready chan struct{} // closed by Run
+
 	mu        sync.Mutex
 	ctx       context.Context // of Run; nil before
 	stopped   bool
@@ -107,7 +109,7 @@ func New(cfg Config) *Node {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Node{
 		cfg: cfg, log: cfg.Logger,
-		namespaces: newNamespaceTable(), dial: transport.Dial,
+		namespaces: newNamespaceTable(), dial: transport.Dial, ready: make(chan struct{}),
 		pulls:     make(map[string]*pull),
 		published: make(map[string]published),
 		viewers:   make(map[string]map[*remote]int),
@@ -125,6 +127,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.New("relay: Run was called twice")
 	}
 	n.ctx = ctx
+	close(n.ready)
 	n.mu.Unlock()
 	for _, u := range n.cfg.Upstreams {
 		n.wg.Go(func() { n.keepUpstream(ctx, u) })
@@ -136,6 +139,10 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Wait()
 	return context.Cause(ctx)
 }
+
+// Ready is closed once Run has been called, from when on Subscribe and Serve
+// work.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // Publish offers a Broadcast of this process until withdraw is called. A
 // Broadcast that is published later under the same Namespace is preferred.
@@ -346,6 +353,7 @@ type Stats struct {
 	SessionsTotal uint64 // sessions since the start
 	Refused       uint64 // sessions refused
 	Upstreams     int64  // upstreams connected now
+	Viewers       int64  // sessions from below that subscribe now, counted in each Namespace
 	Pulls         int    // Tracks pulled now
 	CacheBytes    int64  // bytes retained of pulled Tracks
 }
@@ -357,8 +365,13 @@ func (n *Node) Stats() Stats {
 	for _, p := range n.pulls {
 		pulls = append(pulls, p)
 	}
+	var viewers int64
+	for _, of := range n.viewers {
+		viewers += int64(len(of))
+	}
 	n.mu.Unlock()
 	s := Stats{
+		Viewers:  viewers,
 		Sessions: n.sessions.Load(), SessionsTotal: n.sessionsTotal.Load(), Refused: n.refused.Load(),
 		Upstreams: n.upstreams.Load(), Pulls: len(pulls),
 	}

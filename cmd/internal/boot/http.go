@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/relay"
 )
 
@@ -24,10 +25,11 @@ type webServer struct {
 }
 
 const (
-	// A client must finish its header in headerTimeout; bodies are bounded by
-	// their handlers. Responses have no bound of their own: LL-HLS blocks and
-	// events stream.
+	// A client must finish its header in headerTimeout and its body in
+	// bodyTimeout; the size of bodies is bounded by their handlers. Responses
+	// have no bound of their own: LL-HLS blocks and events stream.
 	headerTimeout = 10 * time.Second
+	bodyTimeout   = 10 * time.Second
 	httpIdle      = 2 * time.Minute
 	// drainTimeout is how long running requests may take at the end.
 	drainTimeout = 2 * time.Second
@@ -40,14 +42,23 @@ func listenWeb(addr string, tlsConfig *tls.Config, h http.Handler, log *slog.Log
 		return nil, err
 	}
 	srv := &http.Server{
-		Handler: h, TLSConfig: tlsConfig,
+		Handler: timelyBody(h, bodyTimeout), TLSConfig: tlsConfig,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: httpIdle, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return &webServer{ln: ln, srv: srv}, nil
 }
 
-func (w *webServer) addr() string { return w.ln.Addr().String() }
+// timelyBody bounds how long a request's body may take to arrive.
+func timelyBody(h http.Handler, limit time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 && r.Method != http.MethodConnect {
+			// What cannot have a deadline is bounded by its transport.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
 
 // run serves until ctx ends.
 func (w *webServer) run(ctx context.Context) error {
@@ -74,9 +85,9 @@ func (w *webServer) run(ctx context.Context) error {
 }
 
 // operations serves /metrics, /healthz, /readyz and /debug/pprof.
-func operations(node *relay.Node, ready func() error) http.Handler {
+func operations(node *relay.Node, drops *ingest.Drops, ready func() error) http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &nodeCollector{node})
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &nodeCollector{node, drops})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -95,8 +106,12 @@ func operations(node *relay.Node, ready func() error) http.Handler {
 	return mux
 }
 
-// nodeCollector reads a node's counts when Prometheus asks.
-type nodeCollector struct{ node *relay.Node }
+// nodeCollector reads the counts of a node and its ingest when Prometheus
+// asks.
+type nodeCollector struct {
+	node  *relay.Node
+	drops *ingest.Drops // nil without ingest
+}
 
 var (
 	sessionsDesc  = prometheus.NewDesc("freshet_sessions", "MoQ sessions now, without those to upstreams.", nil, nil)
@@ -104,6 +119,8 @@ var (
 	refusedTotal  = prometheus.NewDesc("freshet_sessions_refused_total", "MoQ sessions refused since the start.", nil, nil)
 	upstreamsDesc = prometheus.NewDesc("freshet_upstreams", "Upstream nodes connected now.", nil, nil)
 	pullsDesc     = prometheus.NewDesc("freshet_pulled_tracks", "Tracks pulled from other nodes and publishers now.", nil, nil)
+	viewersDesc   = prometheus.NewDesc("freshet_viewers", "Sessions from below that subscribe now, counted in each Namespace that they subscribe in; a relay counts as one.", nil, nil)
+	dropsDesc     = prometheus.NewDesc("freshet_ingest_dropped_total", "Packets and frames of publishers that were not passed on.", []string{"reason"}, nil)
 	cacheDesc     = prometheus.NewDesc("freshet_cache_bytes", "Bytes retained of pulled Tracks.", nil, nil)
 )
 
@@ -117,4 +134,11 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(upstreamsDesc, prometheus.GaugeValue, float64(s.Upstreams))
 	ch <- prometheus.MustNewConstMetric(pullsDesc, prometheus.GaugeValue, float64(s.Pulls))
 	ch <- prometheus.MustNewConstMetric(cacheDesc, prometheus.GaugeValue, float64(s.CacheBytes))
+	ch <- prometheus.MustNewConstMetric(viewersDesc, prometheus.GaugeValue, float64(s.Viewers))
+	if c.drops == nil {
+		return
+	}
+	for _, reason := range ingest.Reasons() {
+		ch <- prometheus.MustNewConstMetric(dropsDesc, prometheus.CounterValue, float64(c.drops.Count(reason)), reason.String())
+	}
 }

@@ -3,12 +3,14 @@ package boot
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,21 +34,26 @@ import (
 type part struct {
 	name string
 	run  func(ctx context.Context) error
+	// ready is closed once it serves; nil when it does so from the start.
+	ready <-chan struct{}
+	// abandon closes what it has opened when it never runs; nil for nothing.
+	abandon func()
 }
 
-// process is all that one command runs. It is made by newProcess, which
-// opens every socket, so that a port that is taken is an error before
-// anything is served.
+// process is all that one command runs. It is made by open, which opens every
+// socket, so that a port that is taken is an error before anything is served.
 type process struct {
 	cfg   *Config
 	log   *slog.Logger
-	parts []part
-	close []func() error // of what was opened, last first
+	parts []part         // in the order in which they begin
+	doors []part         // those that let peers in, which begin after the others
+	close []func() error // of what is closed after all parts have ended, last first
 	ready Ready
 
 	node     *relay.Node
 	auth     *authorizer
 	registry *ingest.Registry
+	drops    *ingest.Drops // nil without ingest
 	certs    *transport.Certificates
 	quic     *transport.Listener
 	mux      *http.ServeMux
@@ -72,30 +79,53 @@ func Run(ctx context.Context, cfg *Config, out, logs io.Writer) error {
 		}
 	}()
 	if err := p.open(ctx); err != nil {
+		for _, part := range slices.Backward(append(p.parts, p.doors...)) {
+			if part.abandon != nil {
+				part.abandon()
+			}
+		}
 		return err
 	}
+	return p.run(ctx, out)
+}
+
+// run runs the parts until ctx ends or one of them fails. It owns a goroutine
+// for each and returns after the last.
+func (p *process) run(ctx context.Context, out io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range p.parts {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, part := range append(p.parts, p.doors...) {
 		group.Go(func() error {
 			if err := part.run(ctx); err != nil && ctx.Err() == nil {
 				return fmt.Errorf("%s: %w", part.name, err)
 			}
 			return nil
 		})
+		if part.ready == nil {
+			continue
+		}
+		select {
+		case <-part.ready:
+		case <-ctx.Done():
+		}
 	}
 	p.ready.PID = os.Getpid()
-	if cfg.ReadyFile != "" {
-		if err := p.ready.write(cfg.ReadyFile); err != nil {
-			return err
+	if file := p.cfg.ReadyFile; file != "" && ctx.Err() == nil {
+		if err := p.ready.write(file); err != nil {
+			cancel()
+			return errors.Join(err, group.Wait())
 		}
-		defer os.Remove(cfg.ReadyFile)
+		defer os.Remove(file)
 	}
-	p.print(out)
+	if ctx.Err() == nil {
+		p.print(out)
+	}
 	return group.Wait()
 }
 
 func (p *process) add(name string, run func(context.Context) error) {
-	p.parts = append(p.parts, part{name, run})
+	p.parts = append(p.parts, part{name: name, run: run})
 }
 
 // open makes every part, in the order in which they need one another.
@@ -113,6 +143,9 @@ func (p *process) open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// flagError names the flag whose value did not work.
+func flagError(name string, err error) error { return fmt.Errorf("--%s: %w", name, err) }
 
 func (p *process) file(name string) string { return filepath.Join(p.cfg.DataDir, name) }
 
@@ -168,7 +201,7 @@ func (p *process) openNode(context.Context) error {
 		cfg.Gate = &gate{p.registry}
 	}
 	p.node = relay.New(cfg)
-	p.add("relay", p.node.Run)
+	p.parts = append(p.parts, part{name: "relay", run: p.node.Run, ready: p.node.Ready()})
 	return nil
 }
 
@@ -205,26 +238,26 @@ func (p *process) openIngest(context.Context) error {
 	if err != nil {
 		return err
 	}
-	drops := new(ingest.Drops)
+	p.drops = new(ingest.Drops)
 	w, err := whip.Listen(whip.Config{
 		Addr: p.cfg.WebRTCAddr, PublicIPs: *p.cfg.PublicHosts, Admission: admission, Opener: p.registry,
-		AllowedOrigins: *p.cfg.AllowedOrigins, Drops: drops, Logger: p.log,
+		AllowedOrigins: *p.cfg.AllowedOrigins, Drops: p.drops, Logger: p.log,
 	})
 	if err != nil {
-		return err
+		return flagError("webrtc-addr", err)
 	}
 	p.ready.WebRTC = w.Addr().String()
 	p.mux.Handle("/whip/", w)
-	p.add("whip", w.Run)
+	p.parts = append(p.parts, part{name: "whip", run: w.Run, ready: w.Ready(), abandon: w.Close})
 	if p.cfg.RTSPAddr == "" {
 		return nil
 	}
-	r, err := rtsp.Listen(rtsp.Config{Addr: p.cfg.RTSPAddr, Admission: admission, Opener: p.registry, Drops: drops, Logger: p.log})
+	r, err := rtsp.Listen(rtsp.Config{Addr: p.cfg.RTSPAddr, Admission: admission, Opener: p.registry, Drops: p.drops, Logger: p.log})
 	if err != nil {
-		return err
+		return flagError("rtsp-addr", err)
 	}
 	p.ready.RTSP = r.Addr().String()
-	p.add("rtsp", r.Run)
+	p.doors = append(p.doors, part{name: "rtsp", run: r.Run, abandon: r.Close})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,33 +41,35 @@ func (p *process) openServers(context.Context) error {
 		return fmt.Errorf("%s is not a key of 32 bytes", p.file(resetKeyFile))
 	}
 	p.quic, err = transport.Listen(transport.ListenConfig{
-		Addr: p.cfg.QUICAddr, TLS: certs.TLSConfig(), Protocols: p.cfg.protocols(), HTTP: p.mux,
+		Addr: p.cfg.QUICAddr, TLS: certs.TLSConfig(), Protocols: p.cfg.protocols(), HTTP: timelyBody(p.mux, bodyTimeout),
 		CheckOrigin: p.checkOrigin(), StatelessResetKey: (*[32]byte)(secret), Logger: p.log,
 	})
 	if err != nil {
-		return err
+		return flagError("quic-addr", err)
 	}
 	p.ready.QUIC = p.quic.Addr().String()
-	p.add("quic", p.quic.Run)
-	p.add("sessions", p.serveSessions)
+	p.doors = append(p.doors,
+		part{name: "sessions", run: p.serveSessions},
+		part{name: "quic", run: p.quic.Run, abandon: func() { p.quic.Close() }})
+	if p.ready.HTTPS, err = p.openWeb("https", p.cfg.HTTPSAddr, certs.TLSConfig(), p.mux); err != nil {
+		return err
+	}
+	p.ready.HTTP, err = p.openWeb("http", p.cfg.HTTPAddr, nil, p.mux)
+	return err
+}
 
-	if p.cfg.HTTPSAddr != "" {
-		w, err := listenWeb(p.cfg.HTTPSAddr, certs.TLSConfig(), p.mux, p.log)
-		if err != nil {
-			return err
-		}
-		p.ready.HTTPS = w.addr()
-		p.add("https", w.run)
+// openWeb opens a web server at the address of the flag NAME-addr, if there is
+// one.
+func (p *process) openWeb(name, addr string, tlsConfig *tls.Config, h http.Handler) (bound string, err error) {
+	if addr == "" {
+		return "", nil
 	}
-	if p.cfg.HTTPAddr != "" {
-		w, err := listenWeb(p.cfg.HTTPAddr, nil, p.mux, p.log)
-		if err != nil {
-			return err
-		}
-		p.ready.HTTP = w.addr()
-		p.add("http", w.run)
+	w, err := listenWeb(addr, tlsConfig, h, p.log)
+	if err != nil {
+		return "", flagError(name+"-addr", err)
 	}
-	return nil
+	p.doors = append(p.doors, part{name: name, run: w.run, abandon: func() { w.ln.Close() }})
+	return w.ln.Addr().String(), nil
 }
 
 // serveSessions gives each connection to the node. It owns a goroutine for
@@ -107,23 +110,15 @@ func (p *process) checkOrigin() func(*http.Request) bool {
 	}
 }
 
-func (p *process) openOperations(context.Context) error {
-	if p.cfg.MetricsAddr == "" {
-		return nil
-	}
+func (p *process) openOperations(context.Context) (err error) {
 	ready := func() error {
 		if s := p.node.Stats(); s.Upstreams == 0 && len(*p.cfg.Upstreams) > 0 {
 			return errors.New("no upstream is connected")
 		}
 		return nil
 	}
-	w, err := listenWeb(p.cfg.MetricsAddr, nil, operations(p.node, ready), p.log)
-	if err != nil {
-		return err
-	}
-	p.ready.Metrics = w.addr()
-	p.add("metrics", w.run)
-	return nil
+	p.ready.Metrics, err = p.openWeb("metrics", p.cfg.MetricsAddr, nil, operations(p.node, p.drops, ready))
+	return err
 }
 
 // minter mints tokens for the control plane.
