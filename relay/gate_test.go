@@ -174,3 +174,44 @@ func TestASessionLeavesTheGateWithItsLastPublication(t *testing.T) {
 		}
 	})
 }
+
+// takenFor is a Gate whose only place is taken until a time.
+type takenFor struct{ until time.Time }
+
+func (g takenFor) Enter(context.Context, moq.Namespace, Publisher) error {
+	if time.Now().Before(g.until) {
+		return &session.RequestError{Code: wire.RequestUninterested, Reason: "taken"}
+	}
+	return nil
+}
+
+func TestWhatAnUpstreamRefusesIsOfferedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.stop()
+		origin := r.run(r.node(Config{Gate: takenFor{time.Now().Add(5 * time.Second)}}))
+		edge := r.below(origin)
+		b := moq.NewBroadcast(demo)
+		newSource(t, b, 1).write(1)
+		withdraw := edge.Publish(b)
+		time.Sleep(8 * time.Second)
+		track, release, err := origin.Subscribe(r.ctx, video(demo))
+		if err != nil {
+			t.Fatalf("the place has been free for 3 s: %v", err)
+		}
+		defer release()
+		if _, ok := track.Largest(); !ok {
+			t.Error("nothing came")
+		}
+		withdraw()
+		other := moq.NewBroadcast(moq.Namespace{"live", "other"})
+		defer edge.Publish(other)()
+		time.Sleep(8 * time.Second)
+		if _, _, err := origin.Subscribe(r.ctx, video(moq.Namespace{"live", "other"})); err == nil {
+			t.Error("a track that does not exist")
+		}
+		if found, _ := origin.namespaces.match(demo); len(found) != 0 {
+			t.Error("what was withdrawn is offered still")
+		}
+	})
+}

@@ -143,34 +143,64 @@ func (n *Node) learnNamespaces(ctx context.Context, r *remote) {
 	}
 }
 
+// offerRetry is how long a Namespace that the upstream has refused is not
+// offered again: its place may be held by a publisher that is gone, which takes
+// that long to notice.
+const offerRetry = 2 * time.Second
+
 // offerNamespaces tells the upstream what is published here and below.
 func (n *Node) offerNamespaces(ctx context.Context, r *remote) {
 	offered := make(map[string]*session.NamespacePublication)
-	watch := n.namespaces.watchNearer()
-	for {
-		e, err := watch.Next(ctx)
-		if err != nil {
+	refused := make(map[string]moq.Namespace)
+	var again time.Time // when those are offered again
+	offer := func(ns moq.Namespace) {
+		key := ns.Key()
+		p, err := r.session.PublishNamespace(ctx, ns)
+		if err == nil {
+			delete(refused, key)
+			offered[key] = p
 			return
 		}
-		if len(e.Namespace) == 0 {
+		if ctx.Err() != nil {
+			return
+		}
+		if _, told := refused[key]; !told {
+			n.log.Warn("upstream does not take a namespace", "upstream", r.id, "namespace", ns.String(), "error", err)
+		}
+		if len(refused) == 0 {
+			again = time.Now().Add(offerRetry)
+		}
+		refused[key] = ns
+	}
+	watch := n.namespaces.watchNearer()
+	for {
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if len(refused) > 0 {
+			wait, cancel = context.WithDeadline(ctx, again)
+		}
+		e, err := watch.Next(wait)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			again = time.Now().Add(offerRetry)
+			for _, ns := range refused {
+				offer(ns)
+			}
+			continue
+		case len(e.Namespace) == 0:
 			continue
 		}
 		key := e.Namespace.Key()
+		delete(refused, key)
 		if p := offered[key]; p != nil {
 			delete(offered, key)
 			p.Close()
 		}
-		if !e.Live {
-			continue
+		if e.Live {
+			offer(e.Namespace)
 		}
-		p, err := r.session.PublishNamespace(ctx, e.Namespace)
-		if err != nil {
-			if ctx.Err() == nil {
-				n.log.Debug("upstream does not take a namespace", "namespace", e.Namespace.String(), "error", err)
-			}
-			continue
-		}
-		offered[key] = p
 	}
 }
 
