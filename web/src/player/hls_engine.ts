@@ -177,7 +177,8 @@ export class HlsEngine implements Engine {
       xhrSetup: (xhr) => {
         if (this.token.value !== undefined) xhr.setRequestHeader('Authorization', `Bearer ${this.token.value}`);
       },
-      maxLiveSyncPlaybackRate: 1.05,
+      // With less it never catches up with a live edge that it began behind of.
+      maxLiveSyncPlaybackRate: 1.25,
       ...(seconds === undefined ? {} : { liveSyncDuration: seconds }),
     });
     this.hls = hls;
