@@ -49,6 +49,13 @@ describe('recovery', () => {
     const viewer = await Viewer.open(browser, `${cluster.page}/r/demo`);
     t.after(() => viewer.close());
     await viewer.playing();
+    await viewer.page.evaluate(() => {
+      window.told = ['live'];
+      setInterval(() => {
+        const { status } = window.freshet.state();
+        if (window.told.at(-1) !== status) window.told.push(status);
+      }, 50);
+    });
     await cluster.origin.kill();
     await publisher.kill();
     await cluster.startOrigin();
@@ -57,6 +64,8 @@ describe('recovery', () => {
     await paints(viewer, 2 * jump);
     t.diagnostic(`painting again ${Date.now() - begun} ms after the origin's restart`);
     assertAdvancing(assert, await viewer.counters(3000), { duration: 3000 });
+    // The relay still has the last Group of before; having it again is not being live again.
+    assert.deepEqual(await viewer.page.evaluate(() => window.told), ['live', 'reconnecting', 'live']);
   });
 
   test('a page opened during a restart never shows the broadcast before it', async (t) => {

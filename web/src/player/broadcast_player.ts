@@ -20,6 +20,9 @@ const answerMs = 6000;
 const silentMs = 2000;
 const staleMs = 5000;
 
+/** A relay that lost its publisher unawares hands its last Group out again, all of it well within this time. */
+const burstMs = 500;
+
 /** Pictures are wanted by their decoder this much before they are due, sound by its own. */
 const leadMs = { video: 40, audio: 60 } as const;
 
@@ -56,6 +59,7 @@ export class BroadcastPlayer {
   private wanted: Wanted = { video: true, audio: true };
   private run: Run | undefined;
   private skipped = 0;
+  private lastEnd: BroadcastEnd | undefined;
 
   constructor(private readonly parts: BroadcastParts) {}
 
@@ -87,7 +91,7 @@ export class BroadcastPlayer {
    */
   async play(session: MediaSession, namespace: Namespace, signal: AbortSignal): Promise<BroadcastEnd> {
     const catalogTrack = await subscribe(session, namespace, CATALOG_TRACK.msf, priority.catalog, signal);
-    const run = new Run(this.parts, session, namespace, this.wanted);
+    const run = new Run(this.parts, session, namespace, this.wanted, this.lastEnd === 'stale');
     this.run = run;
     const finish = (end: BroadcastEnd): void => {
       run.end = end;
@@ -106,6 +110,7 @@ export class BroadcastPlayer {
       signal.removeEventListener('abort', closed);
       await run.stop();
       this.skipped += run.skippedGroups;
+      this.lastEnd = run.end;
       this.run = undefined;
     }
     return run.end;
@@ -129,6 +134,7 @@ class Run {
   end: BroadcastEnd = 'ended';
   private chosen: Chosen = { video: undefined, audio: undefined };
   private mediaAtMs = Date.now();
+  private firstMediaAtMs: number | undefined;
   private flowing = false;
   private stopped = false;
   private skipped = 0;
@@ -138,6 +144,8 @@ class Run {
     private readonly session: MediaSession,
     private readonly namespace: Namespace,
     private wanted: Wanted,
+    /** Media had dried up before: what comes in one burst may be what there was before. */
+    private readonly afterSilence: boolean,
   ) {}
 
   get skippedGroups(): number {
@@ -233,7 +241,8 @@ class Run {
   private receive(pipeline: VideoPipeline | AudioPipeline, objects: readonly Released<MediaObject>[], backoff: Backoff): void {
     this.mediaAtMs = Date.now();
     backoff.works(this.mediaAtMs);
-    this.setFlowing(true);
+    this.firstMediaAtMs ??= this.mediaAtMs;
+    if (!this.afterSilence || this.mediaAtMs - this.firstMediaAtMs > burstMs) this.setFlowing(true);
     pipeline.receive(objects);
   }
 
