@@ -69,8 +69,8 @@ func (c *client) connect(ctx context.Context, rawURL string, log *slog.Logger) (
 func arguments(fs *flag.FlagSet, args []string) ([]string, error) {
 	var positional []string
 	for {
-		if err := fs.Parse(args); err != nil {
-			return nil, fmt.Errorf("%w: %w", boot.ErrUsage, err)
+		if err := boot.Parse(fs, args); err != nil {
+			return nil, err
 		}
 		if args = fs.Args(); len(args) == 0 {
 			return positional, nil

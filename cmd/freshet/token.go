@@ -45,8 +45,8 @@ func mint(args []string, out io.Writer) error {
 	var put, get paths
 	fs.Var(&put, "put", "`namespace` that may be published under, such as live/demo (repeatable)")
 	fs.Var(&get, "get", "`namespace` that may be watched (repeatable)")
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", boot.ErrUsage, err)
+	if err := boot.Parse(fs, args); err != nil {
+		return err
 	}
 	if *key == "" || len(put)+len(get) == 0 {
 		return fmt.Errorf("%w: --key and at least one --put or --get are wanted", boot.ErrUsage)
@@ -75,8 +75,8 @@ func verify(args []string, in io.Reader, out io.Writer) error {
 		fmt.Fprintf(fs.Output(), "Usage: %s verify --key FILE|URL < TOKEN\n\nThe token is read from stdin, so that it does not show in the list of processes.\n\n", tokenName)
 		fs.PrintDefaults()
 	}
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", boot.ErrUsage, err)
+	if err := boot.Parse(fs, args); err != nil {
+		return err
 	}
 	if *key == "" {
 		return fmt.Errorf("%w: --key is wanted", boot.ErrUsage)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +67,10 @@ type Config struct {
 	Endpoints Endpoints
 	// Assets is the web app; nil in a build without it.
 	Assets fs.FS
-	Logger *slog.Logger
+	// AllowedOrigins are the web origins whose pages may use the API; empty
+	// for all.
+	AllowedOrigins []string
+	Logger         *slog.Logger
 }
 
 // Server is an http.Handler.
@@ -94,13 +98,14 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// ServeHTTP answers one request. The API may be used from any web origin: it
-// knows no cookies, so there is nothing that a foreign page could borrow.
+// ServeHTTP answers one request. The API may be used from any web origin,
+// unless the configuration names some: it knows no cookies, so there is
+// nothing that a foreign page could borrow.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	if strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == "/config.json" || r.URL.Path == "/certificate.sha256" || strings.HasPrefix(r.URL.Path, "/.well-known/") {
-		h.Set("Access-Control-Allow-Origin", "*")
+		s.allowOrigin(h, r.Header.Get("Origin"))
 		if r.Method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", "GET, POST")
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
@@ -110,6 +115,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+func (s *Server) allowOrigin(h http.Header, origin string) {
+	if len(s.cfg.AllowedOrigins) == 0 {
+		h.Set("Access-Control-Allow-Origin", "*")
+		return
+	}
+	h.Add("Vary", "Origin")
+	if slices.ContainsFunc(s.cfg.AllowedOrigins, func(a string) bool { return strings.EqualFold(a, origin) }) {
+		h.Set("Access-Control-Allow-Origin", origin)
+	}
 }
 
 func (s *Server) config(w http.ResponseWriter, r *http.Request) {
@@ -266,7 +282,7 @@ func (s *Server) tokens(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := in.StreamKey
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && key == "" {
+	if scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") && key == "" {
 		key = strings.TrimSpace(bearer)
 	}
 	room := r.PathValue("room")

@@ -32,7 +32,7 @@ type liveList []api.LiveRoom
 
 func (l liveList) LiveRooms() []api.LiveRoom { return l }
 
-func newServer(t *testing.T) *httptest.Server {
+func newServer(t *testing.T, origins ...string) *httptest.Server {
 	t.Helper()
 	db, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "freshet.db"))
 	if err != nil {
@@ -51,7 +51,8 @@ func newServer(t *testing.T) *httptest.Server {
 			QUICAddr:          &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4443},
 			CertificateSHA256: func() string { return "abcd" }, HLS: "/hls/", WebRTC: true,
 		},
-		Assets: fstest.MapFS{"index.html": {Data: []byte("<title>app</title>")}, "assets/app-123.js": {Data: []byte("js")}},
+		Assets:         fstest.MapFS{"index.html": {Data: []byte("<title>app</title>")}, "assets/app-123.js": {Data: []byte("js")}},
+		AllowedOrigins: origins,
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -185,5 +186,28 @@ func TestApp(t *testing.T) {
 	}
 	if resp, _ := call(t, s, "OPTIONS", "/v1/rooms/open/tokens", ""); resp.StatusCode != 204 {
 		t.Errorf("preflight: %d", resp.StatusCode)
+	}
+}
+
+func TestAllowedOrigins(t *testing.T) {
+	for _, tt := range []struct {
+		allowed      []string
+		origin, want string
+	}{
+		{nil, "https://anywhere.example", "*"},
+		{[]string{"https://player.example"}, "https://player.example", "https://player.example"},
+		{[]string{"https://player.example"}, "https://anywhere.example", ""},
+		{[]string{"https://player.example"}, "", ""},
+	} {
+		s := newServer(t, tt.allowed...)
+		for _, method := range []string{http.MethodGet, http.MethodOptions} {
+			resp, _ := call(t, s, method, "/config.json", "", "Origin", tt.origin)
+			if got := resp.Header.Get("Access-Control-Allow-Origin"); got != tt.want {
+				t.Errorf("%s from %q, %v allowed: %q", method, tt.origin, tt.allowed, got)
+			}
+			if varies := resp.Header.Get("Vary") == "Origin"; varies != (tt.allowed != nil) {
+				t.Errorf("%v allowed, and the answer says Vary: %q", tt.allowed, resp.Header.Get("Vary"))
+			}
+		}
 	}
 }

@@ -67,12 +67,12 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 	fs.StringVar(&c.TLSCert, "tls-cert", "", "certificate chain, PEM `file`; without it one is made")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "private key of --tls-cert, PEM `file`")
 	c.AllowedOrigins = list(fs, "allowed-origins", "web `origin` whose pages may play here (repeatable; default all)")
-	c.Drafts = list(fs, "drafts", "MoQ `draft` to speak, such as moqt-18, best first (repeatable; default all)")
+	c.Drafts = list(fs, "drafts", "MoQ `drafts` to speak, best first, separated by commas (repeatable; default "+strings.Join(spoken, ",")+")")
 	c.Upstreams = list(fs, "upstream", "`URL` of a node nearer to the publishers, https:// or moqt://, with ;sha256=HEX and ;token=T as needed (repeatable)")
 	fs.StringVar(&c.Trust.FingerprintSHA256, "tls-fingerprint", "", "SHA-256 `hex` of the certificate of upstreams that name none")
 	fs.StringVar(&c.Trust.CAFile, "tls-ca", "", "PEM `file` of the authorities to believe for upstreams")
 	fs.BoolVar(&c.Trust.Insecure, "tls-insecure", false, "believe any certificate of an upstream")
-	fs.StringVar(&c.TokenKey, "token-key", "", "`file` or JWKS URL with the keys that tokens are verified with; without it, and without --api parts, anybody may watch")
+	fs.StringVar(&c.TokenKey, "token-key", "", "`file` or JWKS URL with the keys that tokens are verified with; default those of this process's control API; where there are none anybody may watch")
 	fs.BoolVar(&c.Bench, "bench", false, "open the Namespace (bench, …) to the bench_token of the ready file")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -157,7 +157,11 @@ func (c *Config) protocols() []string {
 	if len(*c.Drafts) == 0 {
 		return spoken
 	}
-	return *c.Drafts
+	var drafts []string
+	for _, s := range *c.Drafts {
+		drafts = append(drafts, strings.Split(s, ",")...)
+	}
+	return drafts
 }
 
 // check refuses settings that cannot work, before anything is opened.

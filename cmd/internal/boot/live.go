@@ -65,11 +65,26 @@ func (l *liveRooms) run(ctx context.Context) {
 	}
 }
 
-// follow keeps the codecs of one room up to date.
+// catalogRetry is how long follow rests when it finds no catalog.
+const catalogRetry = 2 * time.Second
+
+// follow keeps the codecs of one room up to date. A catalog may come later than
+// its Namespace; the room is live all the same.
 func (l *liveRooms) follow(ctx context.Context, r *liveRoom) {
+	for ctx.Err() == nil {
+		l.followCatalog(ctx, r)
+		select {
+		case <-time.After(catalogRetry):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// followCatalog returns when the catalog cannot be had, or has ended.
+func (l *liveRooms) followCatalog(ctx context.Context, r *liveRoom) {
 	b, err := unpack.Open(ctx, l.node, liveNamespace(r.Room))
 	if err != nil {
-		return // the room is live all the same; what is in it is not known
+		return
 	}
 	defer b.Close()
 	for c := b.Catalog(); ; {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/yaml"
@@ -11,6 +13,30 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 )
+
+// Parse parses a command line. It prints the flags when they are asked for;
+// what is wrong with the line is in the error, for Exit to tell.
+func Parse(fs *flag.FlagSet, args []string) error {
+	usage := fs.Usage
+	fs.Usage = func() {}
+	fs.SetOutput(io.Discard)
+	err := fs.Parse(args)
+	fs.Usage = usage
+	fs.SetOutput(os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		if usage == nil {
+			usage = func() {
+				fmt.Fprintf(fs.Output(), "Usage: %s [flags]\n\n", fs.Name())
+				fs.PrintDefaults()
+			}
+		}
+		usage()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return nil
+}
 
 // envPrefix begins the environment variables that configure freshet.
 const envPrefix = "FRESHET_"
@@ -29,8 +55,8 @@ var ErrUsage = errors.New("usage")
 // variable.
 func Load(fs *flag.FlagSet, args, environ []string) error {
 	config := fs.String("config", "", "YAML file with the same keys as these flags")
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", ErrUsage, err)
+	if err := Parse(fs, args); err != nil {
+		return err
 	}
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })

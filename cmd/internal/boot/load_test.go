@@ -70,3 +70,18 @@ func TestAnnotatedURL(t *testing.T) {
 		}
 	}
 }
+
+func TestDraftsAreAList(t *testing.T) {
+	for _, args := range [][]string{{"--drafts", "moqt-18,moqt-19"}, {"--drafts", "moqt-18", "--drafts", "moqt-19"}} {
+		c, err := load(t, "", nil, args...)
+		if err == nil {
+			err = c.check()
+		}
+		if got := strings.Join(c.protocols(), " "); err != nil || got != "moqt-18 moqt-19" {
+			t.Errorf("%v: %s, %v", args, got, err)
+		}
+	}
+	if c, err := load(t, "", nil, "--drafts", "moqt-99"); err != nil || !errors.Is(c.check(), ErrUsage) {
+		t.Errorf("a draft that nobody speaks: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -48,7 +49,8 @@ func Exit(name string, err error) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.Is(err, ErrUsage):
-		fmt.Fprintf(os.Stderr, "%s: %v\nTry --help.\n", name, err)
+		told := strings.TrimPrefix(err.Error(), ErrUsage.Error()+": ")
+		fmt.Fprintf(os.Stderr, "%s: %s\nTry %s --help.\n", name, told, name)
 		return 2
 	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

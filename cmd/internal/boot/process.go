@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -335,7 +336,8 @@ func (p *process) openControl(ctx context.Context) error {
 		return err
 	}
 	p.mux.Handle("/", api.New(api.Config{
-		Store: db, Minter: mint, Live: live, Endpoints: endpoints, Assets: web.Assets(), Logger: p.log,
+		Store: db, Minter: mint, Live: live, Endpoints: endpoints, Assets: web.Assets(),
+		AllowedOrigins: *p.cfg.AllowedOrigins, Logger: p.log,
 	}))
 	return nil
 }
@@ -353,6 +355,7 @@ func (p *process) openDemo(ctx context.Context, db control.Store) error {
 	if err != nil {
 		return err
 	}
+	key = bytes.TrimSpace(key) // an editor may have been there
 	if len(rooms) == 0 {
 		room := control.Room{Name: demoRoom, Title: "Demo", Open: true, Created: time.Now().UTC()}
 		err = db.CreateRoom(ctx, room, control.DigestKey(string(key)))
