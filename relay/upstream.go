@@ -27,10 +27,13 @@ type Upstream struct {
 }
 
 const (
-	// An upstream that dies without a word is noticed after upstreamIdle;
-	// one that is restarted says so at once by a stateless reset.
-	upstreamIdle      = 6 * time.Second
-	upstreamKeepAlive = 2 * time.Second
+	// An upstream that dies without a word is noticed after upstreamIdle. One
+	// that is restarted answers with a stateless reset only to packets larger
+	// than a PING, so a node that has nothing to send notices no sooner. Three
+	// PINGs must be lost in a row to end a session by mistake, and its viewers
+	// would only see a join.
+	upstreamIdle      = 3 * time.Second
+	upstreamKeepAlive = time.Second
 	// The pause between attempts to connect grows from firstRedial to
 	// lastRedial, with jitter so that a region does not dial in step.
 	firstRedial = 200 * time.Millisecond
