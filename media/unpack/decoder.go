@@ -96,11 +96,12 @@ func (d *decoder) describeAudio(hint *media.Format) error {
 	if d.codec != media.Opus {
 		return codec.ErrNoFormat
 	}
-	channels := cmp.Or(hint.Channels, 2)
-	if d.format != nil && d.format.Channels == channels {
+	// The last catalog of a broadcast has no tracks, and may come before the
+	// last frames: then it tells nothing.
+	if d.format != nil && (hint.Channels == 0 || d.format.Channels == hint.Channels) {
 		return nil
 	}
-	f, err := codec.OpusFormat(channels)
+	f, err := codec.OpusFormat(cmp.Or(hint.Channels, 2))
 	if err != nil {
 		return err
 	}
