@@ -30,8 +30,9 @@ type Permission struct {
 
 const (
 	// viewerLifetime bounds how long a viewer that has lost the right to
-	// watch keeps watching.
-	viewerLifetime = 10 * time.Minute
+	// watch keeps watching. Nothing takes that right away yet but closing the
+	// room, and an ended session costs a viewer half a second of picture.
+	viewerLifetime = 6 * time.Hour
 	// streamerLifetime is longer than a viewer's since a broadcast that is
 	// cut costs more; the key itself can be revoked.
 	streamerLifetime = 12 * time.Hour

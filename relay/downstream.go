@@ -108,6 +108,10 @@ func (d *downstream) Setup(ctx context.Context, peer session.PeerSetup) error {
 	if err != nil {
 		d.node.refused.Add(1)
 		d.node.log.Debug("session refused", "peer", d.remote.id, "error", err)
+		if errors.Is(err, token.ErrKeys) {
+			// The token may be good: the peer should come again.
+			return &session.LocalError{Code: wire.InternalError, Reason: "this node cannot verify tokens now"}
+		}
 		return &session.LocalError{Code: wire.Unauthorized, Reason: "the token does not allow this session"}
 	}
 	d.mu.Lock()

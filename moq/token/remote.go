@@ -17,6 +17,9 @@ const (
 	// fetchPause is the shortest time between two attempts: tokens that name
 	// keys at random must not make a node flood the one that serves them.
 	fetchPause = 10 * time.Second
+	// firstPause is the same before there are any keys: nodes start in any
+	// order, and until then every session is refused.
+	firstPause = time.Second
 	// fetchTimeout bounds an attempt, and so what a token waits for.
 	fetchTimeout = 5 * time.Second
 )
@@ -100,7 +103,11 @@ func (r *remoteKeys) state(id string) (keySet, need) {
 func (r *remoteKeys) mayFetch() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.attempted.IsZero() || time.Since(r.attempted) >= fetchPause
+	pause := fetchPause
+	if r.set == nil {
+		pause = firstPause
+	}
+	return r.attempted.IsZero() || time.Since(r.attempted) >= pause
 }
 
 // store keeps the outcome of an attempt.

@@ -1,7 +1,7 @@
 // Broadcasts from the studio page by WebCodecs and WebTransport.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { Cluster } from './lib/freshet.mjs';
+import { Cluster, eventually } from './lib/freshet.mjs';
 import { Viewer, assertAdvancing, launch, open } from './lib/browser.mjs';
 
 describe('studio', () => {
@@ -25,6 +25,8 @@ describe('studio', () => {
     const state = await viewer.playing();
     await viewer.glassToGlass(); // begins the measurement
     assert.equal(state.transport, 'moq');
+    // What is published at the relay is known at the origin, and so to the API.
+    await eventually('the lobby lists the room', async () => (await (await fetch(`${cluster.page}/v1/rooms?live=1`)).json()).rooms.length === 1);
     assertAdvancing(assert, await viewer.counters(5000), { rate: 1000, duration: 5000 });
     await viewer.hears(440);
     const g2g = await viewer.glassToGlass();

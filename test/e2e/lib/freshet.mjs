@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -120,16 +121,24 @@ export class Cluster {
       c.ports = { api: await freePort(), originQuic: await freePort(), originHttp: await freePort(), rtsp: await freePort() };
       c.dirs = {};
       for (const name of ['origin', 'relay', 'api']) c.dirs[name] = await mkdtemp(join(tmpdir(), `freshet-e2e-${name}-`));
+      // The API would make this key at its first start; the nodes' own token is minted with it.
+      const keyFile = join(c.dirs.api, 'token.key');
+      const key = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' });
+      await writeFile(keyFile, key, { mode: 0o600 });
+      const mint = tool(['token', 'mint', '--key', keyFile, '--put', 'live', '--get', 'live', '--get', 'room']);
+      if ((await mint.exited).code !== 0) throw new Error(mint.output);
+      const jwks = `http://127.0.0.1:${c.ports.api}/.well-known/jwks.json`;
       c.originArgs = [
+        '--token-key', jwks,
         '--quic-addr', `127.0.0.1:${c.ports.originQuic}`, '--https-addr', '127.0.0.1:0', '--http-addr', `127.0.0.1:${c.ports.originHttp}`,
         '--webrtc-addr', '127.0.0.1:0', '--rtsp-addr', `127.0.0.1:${c.ports.rtsp}`,
         '--admission-url', `http://127.0.0.1:${c.ports.api}/v1/admission`, ...originArgs,
       ];
       await c.startOrigin();
-      const upstream = `moqt://${c.origin.ready.quic};sha256=${c.origin.ready.certificate_sha256}`;
+      const upstream = `moqt://${c.origin.ready.quic};sha256=${c.origin.ready.certificate_sha256};token=${mint.output.trim()}`;
       c.relay = c.#keep(await Node.start('freshet-relay', [
         '--quic-addr', '127.0.0.1:0', '--https-addr', '127.0.0.1:0', '--http-addr', '127.0.0.1:0', '--upstream', upstream,
-        '--token-key', `http://127.0.0.1:${c.ports.api}/.well-known/jwks.json`, ...relayArgs,
+        '--token-key', jwks, ...relayArgs,
       ], { dir: c.dirs.relay }));
       c.api = c.#keep(await Node.start('freshet-api', [
         '--quic-addr', '127.0.0.1:0', '--https-addr', '127.0.0.1:0', '--http-addr', `127.0.0.1:${c.ports.api}`, '--upstream', upstream,
