@@ -1,6 +1,7 @@
 package rtpmedia
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -21,6 +22,13 @@ const (
 	// slewRatio: a correction moves a track by at most 1/slewRatio of the
 	// media time that passes, so timestamps never run backwards.
 	slewRatio = 16
+	// leadTolerance is how far a whole second of frames may be ahead of its
+	// arrival. The first packets of a publisher are often late, for its encoder
+	// and its connection are only starting; what follows in time is then ahead
+	// of the wall clock, and viewers would see a delay below zero. A single
+	// frame says nothing: reordered pictures and packets with several audio
+	// frames are ahead by nature.
+	leadTolerance = 20 * time.Millisecond
 )
 
 // Clock puts the RTP timestamps of one publisher's tracks on one media
@@ -31,12 +39,17 @@ const (
 // clocks to the publisher's wall clock (RFC 3550, section 6.4.1), bring the
 // tracks in line with each other. The publisher's wall clock is used for
 // differences only: it may be wrong by years.
+//
+// When frames come before the time that the first packet has given them, the
+// whole timeline moves back to where the earliest of them is on time, all
+// tracks alike.
 type Clock struct {
 	mu sync.Mutex
 	// ntp is set by the first sender report of any track: microseconds to add
 	// to the publisher's wall clock to get media.Time.
-	ntp   int64
-	hasNT bool
+	ntp    int64
+	hasNT  bool
+	tracks []*TrackClock
 }
 
 // NewClock returns the clock of one publisher.
@@ -44,7 +57,23 @@ func NewClock() *Clock { return new(Clock) }
 
 // Track returns the clock of one track whose RTP timestamps tick at rate Hz.
 func (c *Clock) Track(rate int) *TrackClock {
-	return &TrackClock{clock: c, rate: int64(max(rate, 1))}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := &TrackClock{clock: c, rate: int64(max(rate, 1))}
+	c.tracks = append(c.tracks, t)
+	return t
+}
+
+// moveLocked moves the timeline of all tracks by so many microseconds; they
+// get there by slewing.
+func (c *Clock) moveLocked(by int64) {
+	c.ntp += by
+	for _, t := range c.tracks {
+		t.want += by
+		if t.lead != math.MaxInt64 {
+			t.lead += by
+		}
+	}
 }
 
 // TrackClock converts the RTP timestamps of one track.
@@ -60,7 +89,11 @@ type TrackClock struct {
 	peak    int64  // highest ticks so far
 	arrived time.Time
 	offset  int64 // microseconds to add to ticks to get media.Time
-	want    int64 // where sender reports put offset
+	want    int64 // where sender reports and leads put offset
+	// lead is by how many microseconds the frames since leadFrom, in ticks,
+	// were ahead of their arrival at least, or would have been with want.
+	lead     int64
+	leadFrom int64
 
 	// A sender report that came before the first packet.
 	early    bool
@@ -95,7 +128,20 @@ func (t *TrackClock) Time(ts uint32, arrived time.Time) media.Time {
 		t.slew(t.micros(t.ticks - t.peak))
 		t.peak = t.ticks
 	}
+	t.watchLead(arrived)
 	return media.Time(t.micros(t.ticks) + t.offset)
+}
+
+// watchLead moves the timeline when for a second no frame came late enough.
+func (t *TrackClock) watchLead(arrived time.Time) {
+	t.lead = min(t.lead, t.micros(t.ticks)+t.want-arrived.UnixMicro())
+	if t.ticks-t.leadFrom < t.rate {
+		return
+	}
+	if t.lead > leadTolerance.Microseconds() {
+		t.clock.moveLocked(-t.lead)
+	}
+	t.lead, t.leadFrom = math.MaxInt64, t.ticks
 }
 
 // start anchors the track at its first packet.

@@ -155,3 +155,29 @@ func FuzzClock(f *testing.F) {
 		}
 	})
 }
+
+// The first packets are late by 400 ms; what follows is in time. Both tracks
+// move back together, without a step backwards.
+func TestLateStartIsMadeUpFor(t *testing.T) {
+	c := NewClock()
+	v, a := c.Track(90000), c.Track(48000)
+	const late = 400 * time.Millisecond
+	a.Time(0, after(late))
+	var last media.Time
+	for i := range 600 {
+		due := time.Duration(i) * time.Second / 30
+		arrived := max(due, late)
+		got := v.Time(uint32(i*3000), after(arrived))
+		if got <= last {
+			t.Fatalf("frame %d: time runs backwards by %v", i, last.Sub(got))
+		}
+		last = got
+		sound := a.Time(uint32(i*1600), after(arrived))
+		if d := got.Sub(sound).Abs(); d > syncTolerance {
+			t.Fatalf("frame %d: the tracks are %v apart", i, d)
+		}
+		if lead := got.Sub(media.TimeOf(after(arrived))); i > 300 && lead > leadTolerance {
+			t.Fatalf("frame %d is still %v ahead of its arrival", i, lead)
+		}
+	}
+}
