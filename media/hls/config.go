@@ -59,6 +59,11 @@ type Config struct {
 	// BlockTimeout is how long a request may wait for a part or a playlist;
 	// 9 s by default, a second less than hls.js waits for a first byte.
 	BlockTimeout time.Duration
+	// MediaKey names the folder of media made now, a path element. Nobody can
+	// load media without knowing it, and it is learned from playlists only: a
+	// key that changes shuts out those who may no longer read playlists. It is
+	// called with locks held; nil stands for a constant.
+	MediaKey func() string
 	// Logger takes what an operator should know; slog.Default() by default.
 	Logger *slog.Logger
 }
@@ -73,6 +78,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BlockTimeout <= 0 {
 		c.BlockTimeout = 9 * time.Second
+	}
+	if c.MediaKey == nil {
+		c.MediaKey = func() string { return "open" }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -53,17 +53,33 @@ func (m *Muxer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.serveMultivariant(w, r)
 		return
 	}
-	folder, name, _ := strings.Cut(path, "/")
-	rend, ok := (*m.paths.Load())[folder]
-	switch {
-	case !ok:
-		refuse(w, http.StatusNotFound, "no such rendition")
-	case name == "index.m3u8":
-		rend.servePlaylist(w, r)
-	default:
-		rend.serveMedia(w, r, name)
+	kind, rest, _ := strings.Cut(path, "/")
+	folder, name, _ := strings.Cut(rest, "/")
+	switch kind {
+	case playlistFolder:
+		track, isPlaylist := strings.CutSuffix(name, ".m3u8")
+		if rend, ok := (*m.paths.Load())[track]; ok && isPlaylist {
+			rend.servePlaylist(w, r)
+			return
+		}
+	case mediaFolder:
+		track, file, _ := strings.Cut(name, "/")
+		if rend, ok := (*m.paths.Load())[track]; ok {
+			rend.serveMedia(w, r, folder+"/"+file)
+			return
+		}
 	}
+	refuse(w, http.StatusNotFound, "no such rendition")
 }
+
+// Below a broadcast, media playlists are p/{pass}/{rendition}.m3u8, where the
+// pass is the viewer's, and what all viewers share m/{key}/{rendition}/{file}.
+// Both lie equally deep, so that one text serves every viewer.
+const (
+	playlistFolder = "p"
+	mediaFolder    = "m"
+	openPass       = "open"
+)
 
 func (m *Muxer) serveMultivariant(w http.ResponseWriter, r *http.Request) {
 	text := m.multivariant.Load()

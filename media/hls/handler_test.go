@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	pathpkg "path"
 	"strings"
 	"sync"
 	"testing"
@@ -75,11 +76,11 @@ func TestBlockingReload(t *testing.T) {
 		m, _, rest := running(t, 20)
 		var wg sync.WaitGroup
 		wg.Go(func() { feedLive(t, m, rest) })
-		p := parsed(t, get(t.Context(), m, "/video0/index.m3u8"))
+		p := parsed(t, get(t.Context(), m, "/p/open/video0.m3u8"))
 		for range 40 {
 			msn, part, _ := p.Last()
 			before := time.Now()
-			p = parsed(t, get(t.Context(), m, fmt.Sprintf("/video0/index.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1)))
+			p = parsed(t, get(t.Context(), m, fmt.Sprintf("/p/open/video0.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1)))
 			gotMSN, gotPart, _ := p.Last()
 			if gotMSN == msn && gotPart != part+1 || gotMSN == msn+1 && gotPart != 0 || gotMSN > msn+1 {
 				t.Fatalf("asked for %d.%d, got %d.%d", msn, part+1, gotMSN, gotPart)
@@ -90,7 +91,7 @@ func TestBlockingReload(t *testing.T) {
 		}
 		// "msn alone blocks as part 0" of that segment.
 		msn, _, _ := p.Last()
-		p = parsed(t, get(t.Context(), m, fmt.Sprintf("/video0/index.m3u8?_HLS_msn=%d", msn+1)))
+		p = parsed(t, get(t.Context(), m, fmt.Sprintf("/p/open/video0.m3u8?_HLS_msn=%d", msn+1)))
 		if got, part, _ := p.Last(); got != msn+1 || part != 0 {
 			t.Errorf("asked for %d, got %d.%d", msn+1, got, part)
 		}
@@ -102,7 +103,7 @@ func TestBlockingReload(t *testing.T) {
 func TestReloadRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, _, _ := running(t, 20)
-		msn, part, _ := parsed(t, get(t.Context(), m, "/video0/index.m3u8")).Last()
+		msn, part, _ := parsed(t, get(t.Context(), m, "/p/open/video0.m3u8")).Last()
 		for query, want := range map[string]int{
 			fmt.Sprintf("_HLS_msn=%d", msn+3):                                400, // more than two ahead
 			fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", msn, part+1+advancePart): 400,
@@ -121,7 +122,7 @@ func TestReloadRefusals(t *testing.T) {
 			"token=abc":       200,
 		} {
 			before := time.Now()
-			w := get(t.Context(), m, "/video0/index.m3u8?"+query)
+			w := get(t.Context(), m, "/p/open/video0.m3u8?"+query)
 			if w.Code != want {
 				t.Errorf("%s: status %d, want %d", query, w.Code, want)
 			}
@@ -143,11 +144,11 @@ func TestWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const viewers = 200
 		m, _, rest := running(t, 20)
-		p := parsed(t, get(t.Context(), m, "/video0/index.m3u8"))
+		p := parsed(t, get(t.Context(), m, "/p/open/video0.m3u8"))
 		msn, part, _ := p.Last()
 		paths := []string{
-			fmt.Sprintf("/video0/index.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1),
-			"/video0/" + p.Hint,
+			fmt.Sprintf("/p/open/video0.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1),
+			pathpkg.Join("/p/open", p.Hint),
 		}
 		answers := make([]*httptest.ResponseRecorder, viewers)
 		var wg sync.WaitGroup
@@ -175,7 +176,7 @@ func TestWaiters(t *testing.T) {
 		}
 
 		msn, part, _ = parsed(t, answers[0]).Last()
-		next := fmt.Sprintf("/video0/index.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1)
+		next := fmt.Sprintf("/p/open/video0.m3u8?_HLS_msn=%d&_HLS_part=%d", msn, part+1)
 		ctx, cancel := context.WithCancel(t.Context())
 		ask(ctx, next)
 		before := time.Now()
@@ -193,7 +194,7 @@ func TestWaiters(t *testing.T) {
 		if !p.EndList || p.Hint != "" {
 			t.Error("Close did not end the playlist")
 		}
-		if w := get(t.Context(), m, "/video0/"+p.Segments[0].URI); w.Code != 200 {
+		if w := get(t.Context(), m, pathpkg.Join("/p/open", p.Segments[0].URI)); w.Code != 200 {
 			t.Errorf("media of an ended broadcast: status %d", w.Code)
 		}
 	})
@@ -202,8 +203,8 @@ func TestWaiters(t *testing.T) {
 func TestMediaResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, _, _ := running(t, 20)
-		p := parsed(t, get(t.Context(), m, "/video0/index.m3u8"))
-		path := "/video0/" + p.Segments[0].URI
+		p := parsed(t, get(t.Context(), m, "/p/open/video0.m3u8"))
+		path := pathpkg.Join("/p/open", p.Segments[0].URI)
 		whole := get(t.Context(), m, path)
 		body := whole.Body.Bytes()
 		if h := whole.Header(); h.Get("Content-Type") != "video/mp4" || !strings.Contains(h.Get("Cache-Control"), "immutable") ||
@@ -229,12 +230,12 @@ func TestMediaResponses(t *testing.T) {
 		if w.Code != 200 || w.Body.Len() > 0 || w.Header().Get("Content-Length") != fmt.Sprint(len(body)) {
 			t.Errorf("HEAD: status %d, %d bytes, %v", w.Code, w.Body.Len(), w.Header())
 		}
-		for _, path := range []string{path, "/index.m3u8", "/video0/index.m3u8"} {
+		for _, path := range []string{path, "/index.m3u8", "/p/open/video0.m3u8"} {
 			if w := get(t.Context(), m, path, "Authorization: Bearer x"); !strings.HasPrefix(w.Header().Get("Cache-Control"), "private") {
 				t.Errorf("%s: what a token was shown for may be cached for all: %q", path, w.Header().Get("Cache-Control"))
 			}
 		}
-		for _, path := range []string{"/video0/nothing.m4s", "/video0/gap.m4s", "/video0/", "/video0", "/video9/index.m3u8", "/", "/video0/../video0/index.m3u8"} {
+		for _, path := range []string{"/m/open/video0/nothing.m4s", strings.Replace(path, "/open/", "/shut/", 1), "/m/open/video9/gap.m4s", "/m/open/video0/", "/m/", "/p/open/video0", "/p/open/video9.m3u8", "/", "/m/../p/open/video0.m3u8"} {
 			if w := get(t.Context(), m, path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: status %d", path, w.Code)
 			}
@@ -252,7 +253,7 @@ func TestMediaResponses(t *testing.T) {
 func TestPlaylistResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, _, _ := running(t, 20)
-		for _, path := range []string{"/index.m3u8", "/video0/index.m3u8"} {
+		for _, path := range []string{"/index.m3u8", "/p/open/video0.m3u8"} {
 			plain := get(t.Context(), m, path)
 			if h := plain.Header(); h.Get("Content-Type") != "application/vnd.apple.mpegurl" || h.Get("Content-Encoding") != "" || h.Get("Vary") != "Accept-Encoding" {
 				t.Errorf("%s: headers %v", path, h)
@@ -346,7 +347,7 @@ func BenchmarkPlaylist(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	r := httptest.NewRequest(http.MethodGet, "/video0/index.m3u8", nil)
+	r := httptest.NewRequest(http.MethodGet, "/p/open/video0.m3u8", nil)
 	r.Header.Set("Accept-Encoding", "gzip")
 	b.ReportAllocs()
 	for b.Loop() {

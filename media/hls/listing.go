@@ -3,6 +3,7 @@ package hls
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/freshet-live/freshet/media/cmaf"
@@ -14,7 +15,7 @@ type segment struct {
 	entry   playlist.Segment
 	size    int64
 	bodies  []cmaf.Buffer
-	uris    []string // files that go when the segment goes
+	files   []string // what goes when the segment goes
 	frames  int
 	hasData bool
 }
@@ -38,13 +39,14 @@ func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
 		return
 	}
 	part := playlist.Part{
-		Duration: r.seconds(dur), URI: r.partURI(r.nextPart),
+		Duration: r.seconds(dur), URI: r.mediaURI(r.hint),
 		Independent: slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync }),
 	}
-	r.nextPart++
-	r.files.add(part.URI, body)
+	r.files.add(r.hint, body)
 	s.bodies = append(s.bodies, body)
-	s.uris = append(s.uris, part.URI)
+	s.files = append(s.files, r.hint)
+	r.nextPart++
+	r.hint = r.partName(r.nextPart)
 	s.size += body.Len()
 	s.hasData = true
 	s.frames += len(samples)
@@ -75,7 +77,7 @@ func (r *rendition) added(part playlist.Part) {
 // openSegment begins a segment at the given decode time.
 func (r *rendition) openSegment(at int64) {
 	r.open = &segment{entry: playlist.Segment{
-		Map:  r.init.uri,
+		Map:  r.mediaURI(r.init.file),
 		Time: r.clock.Time(at + r.offset).Wall().UTC().Truncate(time.Millisecond),
 	}}
 	if r.disc < r.m.disc {
@@ -106,9 +108,10 @@ func (r *rendition) closeSegment() {
 	s.entry.Gap = !s.hasData
 	s.entry.URI = gapURI
 	if s.hasData {
-		s.entry.URI = r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
-		r.files.add(s.entry.URI, cmaf.Join(s.bodies...))
-		s.uris = append(s.uris, s.entry.URI)
+		file := r.m.cfg.MediaKey() + "/" + r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
+		s.entry.URI = r.mediaURI(file)
+		r.files.add(file, cmaf.Join(s.bodies...))
+		s.files = append(s.files, file)
 	}
 	s.bodies = nil
 	r.nextMSN++
@@ -128,10 +131,17 @@ func (r *rendition) closeSegment() {
 	}
 }
 
-// partURI names the n-th part with media. The names do not tell the segment,
-// so that the next one is known whether or not a segment ends before it.
-func (r *rendition) partURI(n uint64) string {
-	return r.m.epoch + "-p" + strconv.FormatUint(n, 10) + ".m4s"
+// partName names the file of the n-th part with media, under the key of now.
+// The names do not tell the segment, so that the next one is known whether or
+// not a segment ends before it.
+func (r *rendition) partName(n uint64) string {
+	return r.m.cfg.MediaKey() + "/" + r.m.epoch + "-p" + strconv.FormatUint(n, 10) + ".m4s"
+}
+
+// mediaURI returns where a file lies as a media playlist has to say it.
+func (r *rendition) mediaURI(file string) string {
+	key, name, _ := strings.Cut(file, "/")
+	return "../../" + mediaFolder + "/" + key + "/" + r.path + "/" + name
 }
 
 func (r *rendition) seconds(ticks int64) time.Duration {
@@ -172,7 +182,7 @@ func (r *rendition) forget() {
 			continue
 		}
 		for _, s := range r.retired[:i+1] {
-			r.files.remove(s.uris...)
+			r.files.remove(s.files...)
 			r.bytes -= s.size
 		}
 		r.retired = slices.Delete(r.retired, 0, i+1)

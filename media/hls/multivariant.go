@@ -135,7 +135,7 @@ func groupName(r *rendition) string {
 	return "opus"
 }
 
-func (r *rendition) uri() string { return r.path + "/index.m3u8" }
+func (r *rendition) uri() string { return playlistFolder + "/" + openPass + "/" + r.path + ".m3u8" }
 
 // length is how much media the rendition lists.
 func (r *rendition) length() time.Duration {

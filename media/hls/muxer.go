@@ -19,7 +19,7 @@ const MaxTracks = 32
 //
 // Start, WriteFrame, Stop and Close may be called from several goroutines.
 // ServeHTTP takes paths relative to the broadcast: index.m3u8,
-// video0/index.m3u8 and what they name.
+// p/open/video0.m3u8 and what they name.
 type Muxer struct {
 	cfg      Config
 	epoch    string // part of every media name: names are never reused

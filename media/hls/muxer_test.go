@@ -582,7 +582,7 @@ func TestMemory(t *testing.T) {
 		}
 		var files int64
 		for name := range r.files.m {
-			if b, _ := r.files.get(name); name != r.init.uri {
+			if b, _ := r.files.get(name); name != r.init.file {
 				files += b.Len()
 			}
 		}

@@ -122,7 +122,9 @@ func (o *observer) keep(r *rendition, p *playlist.Media) {
 	}
 	load := func(uri string) {
 		key := r.track + "/" + uri
-		b, ok := r.files.get(uri)
+		file := strings.TrimPrefix(uri, "../../m/")
+		file = strings.Replace(file, "/"+r.path+"/", "/", 1)
+		b, ok := r.files.get(file)
 		switch {
 		case !ok:
 			o.t.Fatalf("%s: %s is listed and cannot be had", r.track, uri)

@@ -39,6 +39,7 @@ type rendition struct {
 	startMSN uint64 // of the first segment
 	nextMSN  uint64
 	nextPart uint64
+	hint     string     // file of the part to come
 	listed   []*segment // closed, in the playlist
 	retired  []*segment // no longer listed, still served
 	open     *segment
@@ -52,13 +53,14 @@ type rendition struct {
 }
 
 type initSegment struct {
-	uri  string
+	file string
 	data []byte
 }
 
 func newRendition(m *Muxer, track, path string) *rendition {
 	r := &rendition{m: m, track: track, path: path, startMSN: m.firstMSN, nextMSN: m.firstMSN, disc: m.disc, firstDis: m.disc}
 	r.files.m = make(map[string]cmaf.Buffer)
+	r.hint = r.partName(r.nextPart)
 	r.current.Store(&version{next: make(chan struct{})})
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	pathpkg "path"
 	"slices"
 	"strings"
 	"sync"
@@ -156,7 +157,7 @@ func TestServer(t *testing.T) {
 
 		// The publisher left; its playlists end after the grace and stay.
 		time.Sleep(45 * time.Second)
-		p := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		p := parsed(t, get(t.Context(), s, "/hls/demo/p/open/video0.m3u8"))
 		if !p.EndList {
 			t.Error("the playlist of an ended broadcast goes on")
 		}
@@ -184,7 +185,7 @@ func watch(t *testing.T, h http.Handler, path string, parts int) {
 		if len(p.Reports) != 1 {
 			t.Errorf("%s: %d rendition reports", path, len(p.Reports))
 		}
-		if w := fetch(folder + p.Hint); w.Code != 200 {
+		if w := fetch(pathpkg.Join(folder, p.Hint)); w.Code != 200 {
 			t.Errorf("%s: status %d", p.Hint, w.Code)
 		}
 		msn, part, _ := p.Last()
@@ -214,10 +215,10 @@ func TestServerRestart(t *testing.T) {
 		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
 			t.Fatalf("status %d", w.Code)
 		}
-		first := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		first := parsed(t, get(t.Context(), s, "/hls/demo/p/open/video0.m3u8"))
 		wg.Wait()
 		for _, track := range []string{"video0", "audio0"} {
-			p := parsed(t, get(t.Context(), s, "/hls/demo/"+track+"/index.m3u8"))
+			p := parsed(t, get(t.Context(), s, "/hls/demo/p/open/"+track+".m3u8"))
 			for _, f := range p.Check() {
 				t.Error(f)
 			}
@@ -262,11 +263,11 @@ func TestServerReleases(t *testing.T) {
 		if held := n.subscriptions(); held != 0 {
 			t.Errorf("%d subscriptions are held", held)
 		}
-		if w := get(t.Context(), s, "/hls/demo/video0/x.m4s"); w.Code != 404 {
+		if w := get(t.Context(), s, "/hls/demo/m/open/video0/x.m4s"); w.Code != 404 {
 			t.Errorf("media of a room that is not muxed: status %d", w.Code)
 		}
 		// A player that comes back finds the stream again.
-		if p := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8")); len(p.Segments) == 0 {
+		if p := parsed(t, get(t.Context(), s, "/hls/demo/p/open/video0.m3u8")); len(p.Segments) == 0 {
 			t.Error("nothing to play")
 		}
 		stop()
@@ -296,7 +297,7 @@ func TestServerAfterTheEnd(t *testing.T) {
 			t.Fatalf("status %d", w.Code)
 		}
 		time.Sleep(25 * time.Second)
-		old := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		old := parsed(t, get(t.Context(), s, "/hls/demo/p/open/video0.m3u8"))
 		if !old.EndList {
 			t.Error("the old broadcast has not ended")
 		}
@@ -304,7 +305,7 @@ func TestServerAfterTheEnd(t *testing.T) {
 		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
 			t.Fatalf("status %d", w.Code)
 		}
-		p := parsed(t, get(t.Context(), s, "/hls/demo/video0/index.m3u8"))
+		p := parsed(t, get(t.Context(), s, "/hls/demo/p/open/video0.m3u8"))
 		if before, _, _ := old.Last(); p.EndList || p.MediaSequence <= before {
 			t.Errorf("ended %v, numbers from %d after %d", p.EndList, p.MediaSequence, before)
 		}

@@ -27,8 +27,9 @@ func (r *rendition) setFormat(f *media.Format) (broken bool, err error) {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(data) // a hash does not fail
-	r.init = &initSegment{uri: "init-" + strconv.FormatUint(h.Sum64(), 36) + ".mp4", data: data}
-	r.files.add(r.init.uri, cmaf.NewBuffer(data))
+	file := r.m.cfg.MediaKey() + "/init-" + strconv.FormatUint(h.Sum64(), 36) + ".mp4"
+	r.init = &initSegment{file: file, data: data}
+	r.files.add(file, cmaf.NewBuffer(data))
 	r.format = f
 	r.audio.Store(f.Kind() == media.Audio)
 	r.seg = newSegmenter(r, f)

@@ -10,7 +10,7 @@ import (
 type version struct {
 	msn   uint64 // of the last segment listed
 	parts int    // of that segment
-	hint  string // URI of the part to come
+	hint  string // file of the part to come
 	full  rendered
 	delta rendered // empty text: nothing to skip
 	ended bool
@@ -31,7 +31,7 @@ func (v *version) tooFar(msn uint64, part int) bool {
 
 // report returns what a rendition report says of r.
 func (r *rendition) report() (playlist.Report, bool) {
-	rep := playlist.Report{URI: "../" + r.path + "/index.m3u8"}
+	rep := playlist.Report{URI: r.path + ".m3u8"}
 	switch {
 	case r.open != nil:
 		rep.MSN, rep.Part = r.nextMSN, len(r.open.entry.Parts)-1
@@ -62,7 +62,7 @@ func (r *rendition) publish() {
 		total += r.open.entry.Duration
 	}
 	if !r.ended {
-		m.Hint = r.partURI(r.nextPart)
+		m.Hint = r.mediaURI(r.hint)
 	}
 	for _, o := range r.m.renditions {
 		if o == r {
@@ -88,7 +88,10 @@ func (r *rendition) publish() {
 			s.Duration = 0
 		}
 	}
-	v := &version{hint: m.Hint, ended: r.ended, next: make(chan struct{})}
+	v := &version{ended: r.ended, next: make(chan struct{})}
+	if !r.ended {
+		v.hint = r.hint
+	}
 	v.msn, _, _ = m.Last()
 	if n := len(m.Segments); n > 0 {
 		v.parts = len(m.Segments[n-1].Parts)

@@ -76,7 +76,7 @@ describe('RTSP', () => {
     // ffmpeg's demuxer wants whole segments; the first is there after 4 to 6 s.
     const headers = { Authorization: `Bearer ${cluster.viewerToken}` };
     await eventually('a segment is listed', async () => {
-      const r = await fetch(cluster.hls.replace('index.m3u8', 'video0/index.m3u8'), { headers });
+      const r = await fetch(cluster.hls.replace('index.m3u8', 'p/open/video0.m3u8'), { headers });
       const text = await r.text();
       if (!text.includes('#EXTINF')) throw new Error(`${r.status} ${text}`);
       return true;
