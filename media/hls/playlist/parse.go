@@ -80,34 +80,9 @@ func open(b []byte) *reader {
 
 // attributes parses an attribute list (bis, section 4.2).
 func (r *reader) attributes(s string) map[string]string {
-	out := make(map[string]string)
-	for s != "" {
-		name, rest, ok := strings.Cut(s, "=")
-		if !ok || name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
-			r.fail("malformed attribute list at %q (bis 4.2)", s)
-			return out
-		}
-		var value string
-		if strings.HasPrefix(rest, `"`) {
-			value, rest, ok = strings.Cut(rest[1:], `"`)
-			if !ok || rest != "" && rest[0] != ',' {
-				r.fail("attribute %s: unterminated string (bis 4.2)", name)
-				return out
-			}
-			rest = strings.TrimPrefix(rest, ",")
-		} else {
-			value, rest, _ = strings.Cut(rest, ",")
-			if value == "" || strings.ContainsAny(value, "\" ") {
-				r.fail("attribute %s: malformed value %q (bis 4.2)", name, value)
-				return out
-			}
-		}
-		if _, twice := out[name]; twice {
-			r.fail("attribute %s twice (bis 4.2)", name)
-			return out
-		}
-		out[name] = value
-		s = rest
+	out, err := ParseAttributes(s)
+	if err != nil {
+		r.fail("%v", err)
 	}
 	return out
 }
