@@ -10,7 +10,10 @@ import (
 // The constants of every playlist. They are not configurable: Apple's player
 // stops for good when one of them changes under it.
 const (
-	partTarget     = 500 * time.Millisecond
+	partTarget = 500 * time.Millisecond
+	// chunkTarget is how much of a part is sent together while the part is
+	// being made.
+	chunkTarget    = 100 * time.Millisecond
 	targetDuration = 10 * time.Second
 	segmentMin     = 4 * time.Second
 	// firstSegmentMin is segmentMin for the first segment of a rendition:

@@ -3,13 +3,12 @@ package hls
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/freshet-live/freshet/media/cmaf"
 )
 
 // Media types (authoring 10.4; RFC 8216, section 4).
@@ -190,21 +189,59 @@ func (rd *rendition) wait(r *http.Request, v *version, ok func(*version) bool) *
 }
 
 func (rd *rendition) serveMedia(w http.ResponseWriter, r *http.Request, name string) {
-	v := rd.current.Load() // before the look-up: a part is stored, then announced
 	body, ok := rd.files.get(name)
-	if !ok && name == v.hint && name != "" {
-		// The hinted part: it comes when it is complete.
-		rd.wait(r, v, func(v *version) bool { return v.hint != name })
-		if body, ok = rd.files.get(name); !ok && !rd.current.Load().ended {
-			refuseBusy(w, "the part did not come in time")
-			return
-		}
-	}
 	if !ok {
 		refuse(w, http.StatusNotFound, "no such part, segment or initialization segment")
 		return
 	}
+	if growing, ok := body.(follower); ok {
+		rd.servePart(w, r, name, growing)
+		return
+	}
 	serveMedia(w, r, name, rd.mediaType(), body)
+}
+
+// servePart serves the hinted part from its first chunk on, as it is made.
+func (rd *rendition) servePart(w http.ResponseWriter, r *http.Request, name string, body follower) {
+	timer := time.NewTimer(rd.m.cfg.BlockTimeout)
+	defer timer.Stop()
+	select {
+	case <-body.Begun():
+	case <-r.Context().Done():
+		return
+	case <-timer.C:
+		refuseBusy(w, "the part did not come in time")
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", rd.mediaType())
+	at := int64(0)
+	for {
+		b, err := body.Next(r.Context(), at)
+		switch {
+		case err == nil:
+		case at == 0:
+			refuse(w, http.StatusNotFound, "the broadcast ended before this part")
+			return
+		case errors.Is(err, io.EOF):
+			return
+		default:
+			panic(http.ErrAbortHandler) // what was sent is no whole part: nobody may keep it
+		}
+		if at == 0 {
+			h.Set("Cache-Control", caching(r, cacheMedia))
+			h.Set("ETag", `"`+name+`"`)
+			w.WriteHeader(http.StatusOK)
+			if r.Method == http.MethodHead {
+				return
+			}
+		}
+		if _, err := b.WriteTo(w); err != nil {
+			return // the client left
+		}
+		_ = http.NewResponseController(w).Flush() // a writer that cannot is one that holds nothing back
+		at += b.Len()
+	}
 }
 
 // mediaType tells pictures from sound by what the readers' side knows.
@@ -215,20 +252,21 @@ func (rd *rendition) mediaType() string {
 	return typeVideo
 }
 
-func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body cmaf.Buffer) {
+func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body body) {
 	h := w.Header()
 	h.Set("Content-Type", typ)
 	h.Set("Cache-Control", caching(r, cacheMedia))
 	h.Set("ETag", `"`+name+`"`) // names are never reused
 	if r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "" {
-		http.ServeContent(w, r, "", time.Time{}, body.Reader())
+		http.ServeContent(w, r, "", time.Time{}, body.Open())
 		return
 	}
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", strconv.FormatInt(body.Len(), 10))
+	n, _ := body.Len()
+	h.Set("Content-Length", strconv.FormatInt(n, 10))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = body.Reader().WriteTo(w) // the client left; there is nobody to tell
+		_, _ = body.Open().WriteTo(w) // the client left; there is nobody to tell
 	}
 }
 

@@ -20,37 +20,69 @@ type segment struct {
 	hasData bool
 }
 
-// addPart implements segmentSink.
-func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
+// addChunk implements segmentSink.
+func (r *rendition) addChunk(samples []cmaf.Sample, at int64) {
 	if r.open == nil {
 		r.openSegment(at)
 	}
 	s := r.open
+	r.sequence++
 	c := cmaf.Chunk{
-		Sequence: uint32(r.nextPart), DecodeTime: uint64(max(at, 0)), Samples: samples, Segment: !s.hasData,
+		Sequence: r.sequence, DecodeTime: uint64(max(at, 0)), Samples: samples, Segment: s.size == 0 && r.partBytes == 0,
 	}
-	if len(samples) > 0 {
+	if r.partBytes == 0 && len(samples) > 0 {
+		// Once per part: a clock does not drift in half a second.
 		c.Reference = r.clock.Time(at + int64(samples[0].Offset))
 	}
 	body, err := c.Buffer()
 	if err != nil {
 		r.m.cfg.Logger.Warn("hls: part given up", "track", r.track, "error", err)
-		r.added(playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true})
+		r.broken = true
 		return
 	}
-	part := playlist.Part{
-		Duration: r.seconds(dur), URI: r.mediaURI(r.hint),
-		Independent: slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync }),
+	r.partBytes += body.Len()
+	r.partFrames += len(samples)
+	r.independent = r.independent || slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync })
+	r.coming.append(body)
+}
+
+// addPart implements segmentSink.
+func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
+	if len(samples) > 0 || r.partBytes == 0 {
+		r.addChunk(samples, at)
 	}
-	r.files.add(r.hint, body)
-	s.bodies = append(s.bodies, body)
-	s.files = append(s.files, r.hint)
-	r.nextPart++
-	r.hint = r.partName(r.nextPart)
-	s.size += body.Len()
-	s.hasData = true
-	s.frames += len(samples)
+	s := r.open
+	part := playlist.Part{Duration: r.seconds(dur), URI: r.mediaURI(r.hint), Independent: r.independent}
+	if r.broken {
+		r.coming.giveUp()
+		r.files.remove(r.hint)
+		part = playlist.Part{Duration: part.Duration, URI: gapURI, Gap: true}
+	} else {
+		body := r.coming.complete()
+		r.files.addBuffer(r.hint, body)
+		s.bodies = append(s.bodies, body)
+		s.files = append(s.files, r.hint)
+		s.size += body.Len()
+		s.hasData = true
+		s.frames += r.partFrames
+	}
+	r.expect()
 	r.added(part)
+}
+
+// expect names the part that comes next and lets it be asked for.
+func (r *rendition) expect() {
+	r.partBytes, r.partFrames, r.independent, r.broken = 0, 0, false, false
+	r.hint = r.partName(r.nextPart)
+	r.nextPart++
+	r.coming = newOpenPart()
+	r.files.add(r.hint, r.coming)
+}
+
+// expectNone takes the name of the next part back: there will be none.
+func (r *rendition) expectNone() {
+	r.coming.giveUp()
+	r.files.remove(r.hint)
 }
 
 // gapURI names what does not exist.
@@ -90,6 +122,10 @@ func (r *rendition) openSegment(at int64) {
 	}
 }
 
+// begun tells whether the open segment has a part: until then it is not
+// listed.
+func (r *rendition) begun() bool { return r.open != nil && len(r.open.entry.Parts) > 0 }
+
 // offered tells whether r has what a player needs to begin: a segment.
 func (r *rendition) offered() bool { return r.active && len(r.listed) > 0 }
 
@@ -110,7 +146,7 @@ func (r *rendition) closeSegment() {
 	if s.hasData {
 		file := r.m.cfg.MediaKey() + "/" + r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
 		s.entry.URI = r.mediaURI(file)
-		r.files.add(file, cmaf.Join(s.bodies...))
+		r.files.addBuffer(file, cmaf.Join(s.bodies...))
 		s.files = append(s.files, file)
 	}
 	s.bodies = nil

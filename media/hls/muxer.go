@@ -199,6 +199,7 @@ func (m *Muxer) Close() {
 	for _, r := range m.renditions {
 		r.finish()
 		r.ended = true
+		r.expectNone()
 		r.publish()
 	}
 	close(m.done)

@@ -583,7 +583,8 @@ func TestMemory(t *testing.T) {
 		var files int64
 		for name := range r.files.m {
 			if b, _ := r.files.get(name); name != r.init.file {
-				files += b.Len()
+				n, _ := b.Len()
+				files += n
 			}
 		}
 		// Each byte is reachable as part and as segment, and held once.

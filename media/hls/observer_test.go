@@ -129,7 +129,7 @@ func (o *observer) keep(r *rendition, p *playlist.Media) {
 		case !ok:
 			o.t.Fatalf("%s: %s is listed and cannot be had", r.track, uri)
 		case o.bodies[key] == nil:
-			o.bodies[key] = b.Bytes()
+			o.bodies[key] = content(o.t, b)
 		}
 	}
 	for i, s := range p.Segments {
@@ -200,9 +200,16 @@ func (o *observer) checkMedia(track string) (samples int) {
 			}
 			var dur int64
 			key := false
-			for _, q := range tr.Samples {
-				dur += int64(q.Duration)
-				key = key || !q.IsNonSyncSample
+			for _, chunk := range parts {
+				c := chunk.Tracks[0]
+				if got := int64(tr.BaseTime) + dur; int64(c.BaseTime) != got {
+					o.t.Errorf("%s %s: a chunk starts at %d, want %d", track, p.URI, c.BaseTime, got)
+				}
+				for _, q := range c.Samples {
+					dur += int64(q.Duration)
+					key = key || !q.IsNonSyncSample
+				}
+				samples += len(c.Samples)
 			}
 			if key != p.Independent {
 				o.t.Errorf("%s %s: INDEPENDENT %v, but a key frame %v", track, p.URI, p.Independent, key)
@@ -216,7 +223,6 @@ func (o *observer) checkMedia(track string) (samples int) {
 				o.t.Errorf("%s %s: lasts %v, listed as %v, %v owed", track, p.URI, d, p.Duration, owed)
 			}
 			next = int64(tr.BaseTime) + dur
-			samples += len(tr.Samples)
 		}
 		if s.Parts != nil && !bytes.Equal(joined, o.bodies[track+"/"+s.URI]) {
 			o.t.Errorf("%s %s differs from its parts", track, s.URI)
@@ -264,3 +270,13 @@ func (o *observer) describe(track string) string {
 
 // wall is when synthetic broadcasts start: the time that synctest starts at.
 func wall() media.Time { return media.TimeOf(time.Now()) }
+
+// content reads all of a body.
+func content(t *testing.T, b body) []byte {
+	t.Helper()
+	out, err := io.ReadAll(b.Open())
+	if n, ok := b.Len(); err != nil || !ok || n != int64(len(out)) {
+		t.Fatalf("%d of %d bytes, complete %v: %v", len(out), n, ok, err)
+	}
+	return out
+}

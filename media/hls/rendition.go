@@ -38,8 +38,10 @@ type rendition struct {
 
 	startMSN uint64 // of the first segment
 	nextMSN  uint64
-	nextPart uint64
+	nextPart uint64     // number of the part after the hinted one
 	hint     string     // file of the part to come
+	coming   *openPart  // that part
+	sequence uint32     // of the last movie fragment
 	listed   []*segment // closed, in the playlist
 	retired  []*segment // no longer listed, still served
 	open     *segment
@@ -50,6 +52,12 @@ type rendition struct {
 	peak     float64 // highest bit rate of a segment, bit/s
 	rate     float64 // frames per second of the last segment
 	ended    bool
+
+	// Of the chunks of coming.
+	partBytes   int64
+	partFrames  int
+	independent bool // one has a key frame
+	broken      bool // one could not be made
 }
 
 type initSegment struct {
@@ -59,8 +67,8 @@ type initSegment struct {
 
 func newRendition(m *Muxer, track, path string) *rendition {
 	r := &rendition{m: m, track: track, path: path, startMSN: m.firstMSN, nextMSN: m.firstMSN, disc: m.disc, firstDis: m.disc}
-	r.files.m = make(map[string]cmaf.Buffer)
-	r.hint = r.partName(r.nextPart)
+	r.files.m = make(map[string]body)
+	r.expect()
 	r.current.Store(&version{next: make(chan struct{})})
 	return r
 }

@@ -15,29 +15,35 @@ type segmenter struct {
 	audio bool
 	scale int64
 
+	chunkTarget            int64
 	partTarget, partMin    int64
 	segmentMin, segmentMax int64
 	firstMin               int64 // segmentMin until a segment is closed; then 0
 
-	pending  cmaf.Sample // waits for its duration; valid when havePending
-	at       int64       // decode time of pending, or where the next sample is due
-	have     bool        // pending is valid
-	nominal  int64       // how long pending lasts if nothing tells
-	dur      int64       // how long the sample before it lasted; 0: there was none
-	part     []cmaf.Sample
-	partAt   int64 // decode time of the first sample of part
-	partDur  int64 // listed so far, with what the sample before it left over
-	segDur   int64 // of the closed parts of the open segment
-	segKey   bool  // the open segment starts with a key frame
-	segMedia bool  // the open segment has a part with media
-	segParts int   // closed parts of the open segment
+	pending  cmaf.Sample   // waits for its duration; valid when havePending
+	at       int64         // decode time of pending, or where the next sample is due
+	have     bool          // pending is valid
+	nominal  int64         // how long pending lasts if nothing tells
+	dur      int64         // how long the sample before it lasted; 0: there was none
+	part     []cmaf.Sample // of the open part, not handed over as a chunk yet
+	partAt   int64         // decode time of the first sample of part
+	chunkDur int64         // how long part lasts
+	chunked  bool          // chunks of the open part were handed over
+	partDur  int64         // listed so far, with what the sample before it left over
+	segDur   int64         // of the closed parts of the open segment
+	segKey   bool          // the open segment starts with a key frame
+	segMedia bool          // the open segment has a part with media
+	segParts int           // closed parts of the open segment
 }
 
 // segmentSink takes what a segmenter makes.
 type segmentSink interface {
-	// addPart appends a part to the open segment, opening one when there is
-	// none. The playlist says that it lasts dur ticks; its samples, if any,
-	// start at at.
+	// addChunk appends samples that start at at to the open part, which they
+	// are certain to belong to; addPart completes it. Both open a segment
+	// when there is none.
+	addChunk(samples []cmaf.Sample, at int64)
+	// addPart completes the open part. The playlist says that it lasts dur
+	// ticks; the samples that no chunk brought, if any, start at at.
 	addPart(samples []cmaf.Sample, at, dur int64)
 	// addGap appends a part that was lost.
 	addGap(at, dur int64)
@@ -50,7 +56,7 @@ func newSegmenter(sink segmentSink, f *media.Format) *segmenter {
 	ticks := func(d time.Duration) int64 { return int64(d) * scale / int64(time.Second) }
 	return &segmenter{
 		sink: sink, audio: f.Kind() == media.Audio, scale: scale,
-		partTarget: ticks(partTarget), partMin: (ticks(partTarget)*85 + 99) / 100,
+		chunkTarget: ticks(chunkTarget), partTarget: ticks(partTarget), partMin: (ticks(partTarget)*85 + 99) / 100,
 		segmentMin: ticks(segmentMin), segmentMax: ticks(targetDuration), firstMin: ticks(firstSegmentMin),
 	}
 }
@@ -116,6 +122,31 @@ func (g *segmenter) place(dur int64, nextIsKey bool) {
 	// the next one can be joined at its first byte.
 	if g.partDur >= g.partMin && (g.partDur+dur > g.partTarget || nextIsKey) {
 		g.closePart()
+		return
+	}
+	// A placed sample stays where it is, so a chunk may leave at once. The key
+	// frame that a segment starts with makes a chunk of its own: it can be
+	// fetched alone.
+	first := !g.chunked && (g.segParts == 0 || !g.segMedia) && len(g.part) == 1
+	if g.chunkDur >= g.chunkTarget || first && s.Sync && !g.audio {
+		g.begin()
+		g.sink.addChunk(g.part, g.partAt)
+		g.part, g.chunkDur, g.chunked = nil, 0, true
+	}
+}
+
+// begin prepares the open segment for the first bytes of the open part.
+func (g *segmenter) begin() {
+	if g.chunked {
+		return
+	}
+	if g.segParts > 0 && !g.segMedia {
+		// The open segment has gaps only: end it, so that it can be
+		// marked as one.
+		g.closeSegment()
+	}
+	if g.segParts == 0 {
+		g.segKey = len(g.part) > 0 && g.part[0].Sync
 	}
 }
 
@@ -125,6 +156,7 @@ func (g *segmenter) append(s cmaf.Sample, listed int64) {
 	}
 	g.part = append(g.part, s)
 	g.partDur += listed
+	g.chunkDur += int64(s.Duration)
 	g.at += int64(s.Duration)
 }
 
@@ -218,19 +250,12 @@ func (g *segmenter) closePart() {
 	if len(g.part) == 0 {
 		g.partAt = g.at
 	}
-	if g.segParts > 0 && !g.segMedia {
-		// The open segment has gaps only: end it, so that it can be
-		// marked as one.
-		g.closeSegment()
-	}
-	if g.segParts == 0 {
-		g.segKey = len(g.part) > 0 && g.part[0].Sync
-	}
+	g.begin()
 	g.sink.addPart(g.part, g.partAt, g.partDur)
 	g.segParts++
 	g.segMedia = true
 	g.segDur += g.partDur
-	g.part, g.partDur = nil, 0
+	g.part, g.partDur, g.chunkDur, g.chunked = nil, 0, 0, false
 }
 
 func (g *segmenter) closeSegment() {

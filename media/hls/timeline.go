@@ -29,7 +29,7 @@ func (r *rendition) setFormat(f *media.Format) (broken bool, err error) {
 	_, _ = h.Write(data) // a hash does not fail
 	file := r.m.cfg.MediaKey() + "/init-" + strconv.FormatUint(h.Sum64(), 36) + ".mp4"
 	r.init = &initSegment{file: file, data: data}
-	r.files.add(file, cmaf.NewBuffer(data))
+	r.files.addBuffer(file, cmaf.NewBuffer(data))
 	r.format = f
 	r.audio.Store(f.Kind() == media.Audio)
 	r.seg = newSegmenter(r, f)

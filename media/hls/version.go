@@ -33,7 +33,7 @@ func (v *version) tooFar(msn uint64, part int) bool {
 func (r *rendition) report() (playlist.Report, bool) {
 	rep := playlist.Report{URI: r.path + ".m3u8"}
 	switch {
-	case r.open != nil:
+	case r.begun():
 		rep.MSN, rep.Part = r.nextMSN, len(r.open.entry.Parts)-1
 	case len(r.listed) > 0:
 		rep.MSN, rep.Part = r.nextMSN-1, len(r.listed[len(r.listed)-1].entry.Parts)-1
@@ -57,7 +57,7 @@ func (r *rendition) publish() {
 		m.Segments = append(m.Segments, s.entry)
 	}
 	total := time.Duration(r.duration)
-	if r.open != nil {
+	if r.begun() {
 		m.Segments = append(m.Segments, r.open.entry)
 		total += r.open.entry.Duration
 	}
