@@ -77,6 +77,9 @@ func NewClock(scale uint32, anchor media.Time) Clock {
 	return Clock{anchor: anchor, base: mulDiv(int64(anchor), int64(scale), 1e6), scale: scale}
 }
 
+// Anchor returns the time that the clock was made around.
+func (c *Clock) Anchor() media.Time { return c.anchor }
+
 // Scale returns the ticks per second.
 func (c *Clock) Scale() uint32 { return c.scale }
 

@@ -181,6 +181,8 @@ func (rd *rendition) wait(r *http.Request, v *version, ok func(*version) bool) *
 			v = rd.current.Load()
 		case <-r.Context().Done():
 			return nil
+		case <-rd.m.suspended:
+			return nil
 		case <-timer.C:
 			return nil
 		}

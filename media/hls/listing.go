@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshet-live/freshet/media/cmaf"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
@@ -15,9 +17,22 @@ type segment struct {
 	entry   playlist.Segment
 	size    int64
 	bodies  []cmaf.Buffer
-	files   []string // what goes when the segment goes
+	name    string     // of the whole segment; "" while it is open
+	parts   []partFile // one after the other they are the segment
+	files   []string   // what goes when the segment goes
 	frames  int
 	hasData bool
+
+	file    string      // on disk
+	stored  bool        // the disk takes it, so far
+	durable atomic.Bool // all of it is on disk
+	moved   bool        // it is on disk only
+}
+
+// partFile is a part with media.
+type partFile struct {
+	name string
+	size int64
 }
 
 // addChunk implements segmentSink.
@@ -53,12 +68,16 @@ func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
 	}
 	s := r.open
 	part := playlist.Part{Duration: r.seconds(dur), URI: r.mediaURI(r.hint), Independent: r.independent}
+	record := dvr.Part{Duration: part.Duration, Frames: r.partFrames, Independent: r.independent}
 	if r.broken {
 		r.coming.giveUp()
 		r.files.remove(r.hint)
 		part = playlist.Part{Duration: part.Duration, URI: gapURI, Gap: true}
+		r.recordPart("", cmaf.Buffer{}, dvr.Part{Duration: part.Duration, Gap: true}, r.seg.at)
 	} else {
 		body := r.coming.complete()
+		r.recordPart(r.hint, body, record, r.seg.at)
+		s.parts = append(s.parts, partFile{r.hint, body.Len()})
 		r.files.addBuffer(r.hint, body)
 		s.bodies = append(s.bodies, body)
 		s.files = append(s.files, r.hint)
@@ -93,7 +112,9 @@ func (r *rendition) addGap(at, dur int64) {
 	if r.open == nil {
 		r.openSegment(at)
 	}
-	r.added(playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true})
+	part := playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true}
+	r.recordPart("", cmaf.Buffer{}, dvr.Part{Duration: part.Duration, Gap: true}, at+dur)
+	r.added(part)
 }
 
 // added lists a part and makes it known.
@@ -120,6 +141,8 @@ func (r *rendition) openSegment(at int64) {
 		}
 		r.disc = r.m.disc
 	}
+	r.open.file = r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
+	r.recordOpen()
 }
 
 // begun tells whether the open segment has a part: until then it is not
@@ -144,26 +167,33 @@ func (r *rendition) closeSegment() {
 	s.entry.Gap = !s.hasData
 	s.entry.URI = gapURI
 	if s.hasData {
-		file := r.m.cfg.MediaKey() + "/" + r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
-		s.entry.URI = r.mediaURI(file)
-		r.files.addBuffer(file, cmaf.Join(s.bodies...))
-		s.files = append(s.files, file)
+		s.name = r.m.cfg.MediaKey() + "/" + s.file
+		s.entry.URI = r.mediaURI(s.name)
+		r.files.addBuffer(s.name, cmaf.Join(s.bodies...))
+		s.files = append(s.files, s.name)
 	}
+	r.recordClose(s, s.name)
 	s.bodies = nil
 	r.nextMSN++
 	r.listed = append(r.listed, s)
 	r.duration += int64(s.entry.Duration)
 	r.bytes += s.size
-	if d := s.entry.Duration.Seconds(); d >= 1 {
-		r.peak = max(r.peak, float64(s.size*8)/d)
-		r.rate = float64(s.frames) / d
-	}
+	r.measure(s)
+	r.settle()
 	r.trim()
 	r.publish()
 	if r.nextMSN == r.startMSN+1 {
 		r.m.joined(r)
 	} else {
 		r.m.renderMultivariant()
+	}
+}
+
+// measure learns bit and frame rate from a segment.
+func (r *rendition) measure(s *segment) {
+	if d := s.entry.Duration.Seconds(); d >= 1 {
+		r.peak = max(r.peak, float64(s.size*8)/d)
+		r.rate = float64(s.frames) / d
 	}
 }
 
@@ -187,15 +217,26 @@ func (r *rendition) seconds(ticks int64) time.Duration {
 // trim lets old segments leave the playlist, and later the memory.
 func (r *rendition) trim() {
 	cfg := &r.m.cfg
+	var cutoff time.Time
+	if r.log != nil {
+		cutoff = r.log.Cutoff()
+	}
+	before := len(r.listed)
+	defer func() {
+		r.forget()
+		if len(r.listed) < before {
+			r.recordFirst()
+		}
+	}()
 	for len(r.listed) > 1 {
 		first := r.listed[0]
 		left := time.Duration(r.duration) - first.entry.Duration
 		switch {
 		case left >= cfg.Window:
+		case first.entry.Time.Before(cutoff) && left >= minWindow:
 		case r.bytes > cfg.MaxBytes && left >= minWindow:
 		case r.bytes > 4*cfg.MaxBytes:
 		default:
-			r.forget()
 			return
 		}
 		if first.entry.Discontinuity {
@@ -204,7 +245,6 @@ func (r *rendition) trim() {
 		r.duration = int64(left)
 		r.listed = slices.Delete(r.listed, 0, 1)
 		r.retired = append(r.retired, first)
-		r.forget()
 	}
 }
 
@@ -219,7 +259,12 @@ func (r *rendition) forget() {
 		}
 		for _, s := range r.retired[:i+1] {
 			r.files.remove(s.files...)
-			r.bytes -= s.size
+			if !s.moved {
+				r.bytes -= s.size
+			}
+			if s.stored {
+				r.log.Remove(s.file)
+			}
 		}
 		r.retired = slices.Delete(r.retired, 0, i+1)
 		return

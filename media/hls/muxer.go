@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 )
 
 // MaxTracks bounds the renditions of one Muxer over its life.
@@ -28,6 +30,8 @@ type Muxer struct {
 	ready chan struct{} // closed when the multivariant playlist exists
 	done  chan struct{} // closed by Close
 
+	suspended chan struct{} // closed by Suspend
+
 	multivariant atomic.Pointer[rendered]
 	paths        atomic.Pointer[map[string]*rendition]
 
@@ -36,6 +40,7 @@ type Muxer struct {
 	disc       uint64 // discontinuities so far, the same for all renditions
 	discAt     time.Time
 	closed     bool
+	broadcast  *dvr.Broadcast             // nil: in memory
 	observe    func(*rendition, *version) // sees every version; for tests
 }
 
@@ -57,6 +62,8 @@ func NewMuxer(cfg Config) *Muxer {
 		firstMSN: uint64(max(0, now.Unix())) / 3,
 		ready:    make(chan struct{}),
 		done:     make(chan struct{}),
+
+		suspended: make(chan struct{}),
 	}
 	m.paths.Store(&map[string]*rendition{})
 	return m
@@ -122,14 +129,19 @@ func (m *Muxer) addLocked(track string) *rendition {
 		r.nextMSN = max(r.nextMSN, o.nextMSN)
 	}
 	r.startMSN = r.nextMSN
-	m.renditions = append(m.renditions, r)
-	paths := make(map[string]*rendition, len(old)+1)
-	for p, o := range old {
-		paths[p] = o
+	if m.broadcast != nil {
+		r.log = m.broadcast.Log(track, path)
 	}
-	paths[path] = r
-	m.paths.Store(&paths)
+	m.renditions = append(m.renditions, r)
+	m.pathLocked(r)
 	return r
+}
+
+// pathLocked lets requests find r.
+func (m *Muxer) pathLocked(r *rendition) {
+	paths := maps.Clone(*m.paths.Load())
+	paths[r.path] = r
+	m.paths.Store(&paths)
 }
 
 // WriteFrame takes the next frame of a track. lost tells that frames are
@@ -195,9 +207,17 @@ func (m *Muxer) Close() {
 	if m.closed {
 		return
 	}
-	m.closed = true
 	for _, r := range m.renditions {
 		r.finish()
+		r.recordEnd()
+	}
+	m.endLocked()
+}
+
+// endLocked makes the playlists end where they are.
+func (m *Muxer) endLocked() {
+	m.closed = true
+	for _, r := range m.renditions {
 		r.ended = true
 		r.expectNone()
 		r.publish()

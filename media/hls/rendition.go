@@ -1,11 +1,13 @@
 package hls
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 )
 
 // rendition is one track as HLS: the writer's state, which Muxer.mu guards,
@@ -17,6 +19,7 @@ type rendition struct {
 
 	files   files
 	current atomic.Pointer[version]
+	showing sync.Mutex // guards replacing current
 	audio   atomic.Bool
 
 	// The rest is guarded by m.mu.
@@ -30,6 +33,7 @@ type rendition struct {
 	newest media.Time // highest presentation time ever written
 	replay bool       // frames up to newest are from before: drop them
 	filled bool       // the timeline ends with what fill made
+	behind bool       // the timeline ends where that of another Muxer did
 	still  []byte     // the last key frame
 	due    int64      // decode time of what fill adds next
 	came   time.Time  // when the last frame was written
@@ -52,6 +56,8 @@ type rendition struct {
 	peak     float64 // highest bit rate of a segment, bit/s
 	rate     float64 // frames per second of the last segment
 	ended    bool
+	versions uint64   // published so far
+	log      *dvr.Log // nil: nothing is kept on disk
 
 	// Of the chunks of coming.
 	partBytes   int64

@@ -31,6 +31,7 @@ func (r *rendition) setFormat(f *media.Format) (broken bool, err error) {
 	r.init = &initSegment{file: file, data: data}
 	r.files.addBuffer(file, cmaf.NewBuffer(data))
 	r.format = f
+	r.recordInit()
 	r.audio.Store(f.Kind() == media.Audio)
 	r.seg = newSegmenter(r, f)
 	if !r.empty() {
@@ -87,6 +88,10 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 				return broken, nil
 			}
 		}
+	}
+	if !r.timed && r.behind && !r.goOn(f) {
+		broken = true
+		r.m.breakAll(r)
 	}
 	if !r.timed {
 		r.clock = cmaf.NewClock(uint32(r.seg.scale), f.PTS)
@@ -255,5 +260,5 @@ func (r *rendition) finish() {
 	if r.seg != nil {
 		r.seg.finish()
 	}
-	r.timed, r.filled = false, false
+	r.timed, r.filled, r.behind = false, false, false
 }

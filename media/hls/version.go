@@ -8,13 +8,14 @@ import (
 
 // version is an immutable state of a rendition's playlist.
 type version struct {
-	msn   uint64 // of the last segment listed
-	parts int    // of that segment
-	hint  string // file of the part to come
-	full  rendered
-	delta rendered // empty text: nothing to skip
-	ended bool
-	next  chan struct{} // closed when a newer version is current
+	number uint64 // rises with every version
+	msn    uint64 // of the last segment listed
+	parts  int    // of that segment
+	hint   string // file of the part to come
+	full   rendered
+	delta  rendered // empty text: nothing to skip
+	ended  bool
+	next   chan struct{} // closed when a newer version is current
 }
 
 // has tells whether the version contains part of segment msn (rfc8216bis,
@@ -88,7 +89,8 @@ func (r *rendition) publish() {
 			s.Duration = 0
 		}
 	}
-	v := &version{ended: r.ended, next: make(chan struct{})}
+	r.versions++
+	v := &version{number: r.versions, ended: r.ended, next: make(chan struct{})}
 	if !r.ended {
 		v.hint = r.hint
 	}
@@ -101,8 +103,7 @@ func (r *rendition) publish() {
 		m.Skipped, m.Segments = skip, m.Segments[skip:]
 		v.delta = render(m.Append(nil))
 	}
-	old := r.current.Swap(v)
-	close(old.next)
+	r.announce(v)
 	if r.m.observe != nil {
 		r.m.observe(r, v)
 	}
