@@ -37,12 +37,14 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	}
 	for _, r := range m.renditions {
 		r.trim()
-		r.publish()
 	}
-	m.renderMultivariant()
 	if ended {
 		m.endLocked()
 	}
+	for _, r := range m.renditions {
+		r.show(r.render())
+	}
+	m.renderMultivariant()
 	return true
 }
 

@@ -45,7 +45,10 @@ func (r *rendition) report() (playlist.Report, bool) {
 }
 
 // publish renders the playlists as they are now and makes them current.
-func (r *rendition) publish() {
+func (r *rendition) publish() { r.announce(r.render()) }
+
+// render renders the playlists as they are now.
+func (r *rendition) render() *version {
 	m := playlist.Media{
 		Version: version9, IndependentSegments: true,
 		TargetDuration: targetDuration, PartTarget: partTarget, Control: control,
@@ -103,8 +106,8 @@ func (r *rendition) publish() {
 		m.Skipped, m.Segments = skip, m.Segments[skip:]
 		v.delta = render(m.Append(nil))
 	}
-	r.announce(v)
 	if r.m.observe != nil {
 		r.m.observe(r, v)
 	}
+	return v
 }

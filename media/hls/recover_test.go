@@ -1,0 +1,221 @@
+package hls
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/freshet-live/freshet/media/hls/dvr"
+	"github.com/freshet-live/freshet/media/hls/playlist"
+)
+
+// openStore runs a store in dir until stop, which writes what is queued.
+func openStore(t *testing.T, cfg dvr.Config) (s *dvr.Store, stop func()) {
+	t.Helper()
+	s, err := dvr.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx) // its error is nil
+	}()
+	synctest.Wait()
+	return s, func() {
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func begin(t *testing.T, s *dvr.Store) *dvr.Broadcast {
+	t.Helper()
+	b, err := s.Begin("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func resume(t *testing.T, s *dvr.Store) *dvr.Broadcast {
+	t.Helper()
+	b, err := s.Resume("demo")
+	if err != nil || b == nil {
+		t.Fatalf("nothing to resume: %v", err)
+	}
+	return b
+}
+
+// listed returns what a rendition lists now.
+func listed(t *testing.T, m *Muxer, track string) *playlist.Media {
+	t.Helper()
+	p, err := playlist.ParseMedia((*m.paths.Load())[track].current.Load().full.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestRecovery has a second process take over after the first one has gone
+// in the middle of a segment, for every way that the input may go on.
+func TestRecovery(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		away  time.Duration // of media that nobody wrote
+		codec bool          // the publisher is back with another format
+		disc  bool
+		gap   bool
+	}{
+		{name: "at once", gap: true}, // the part in progress was lost
+		{name: "six seconds later", away: 6 * time.Second, gap: true},
+		{name: "two minutes later", away: 2 * time.Minute, disc: true},
+		{name: "with another format", away: 2 * time.Second, codec: true, disc: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := openStore(t, dvr.Config{Dir: dir})
+				m := NewMuxer(Config{Window: 10 * time.Minute})
+				m.Store(begin(t, s))
+				at := wall()
+				v := video("video0", &vp9, at, gops(11, 60, 30)...)
+				a := audio("audio0", &opus, at, 20*time.Millisecond, 1100)
+				m.Start(tracks(v, a))
+				play(t, m, v, a)
+				synctest.Wait()
+				before := map[string]*playlist.Media{}
+				bodies := map[string]string{}
+				for _, r := range m.renditions {
+					before[r.track] = listed(t, m, r.track)
+					for name, b := range r.files.m {
+						if _, ok := b.(*openPart); !ok {
+							bodies[r.track+"/"+name] = string(content(t, b))
+						}
+					}
+				}
+				stop() // the Muxer is neither suspended nor closed: killed
+
+				time.Sleep(22*time.Second + c.away)
+				s, stop = openStore(t, dvr.Config{Dir: dir})
+				defer stop()
+				m = NewMuxer(Config{Window: 10 * time.Minute})
+				o := observe(t, m)
+				for track, p := range before {
+					o.last[track] = p
+				}
+				o.allow["hint-broken"] = true // the part that was hinted went with the process
+				if !m.Store(resume(t, s)) {
+					t.Fatal("nothing was restored")
+				}
+				select {
+				case <-m.Ready():
+				default:
+					t.Error("what was restored is not offered")
+				}
+				for name, want := range bodies {
+					track, file, _ := strings.Cut(name, "/")
+					b, ok := (*m.paths.Load())[track].files.get(file)
+					if !ok {
+						t.Fatalf("%s is gone", name)
+					}
+					if got := string(content(t, b)); got != want {
+						t.Errorf("%s has %d bytes, had %d", name, len(got), len(want))
+					}
+				}
+				f := vp9
+				if c.codec {
+					f.Width, f.Height = 640, 360
+				}
+				at = at.Add(22*time.Second + c.away)
+				v = video("video0", &f, at, gops(11, 60, 30)...)
+				a = audio("audio0", &opus, at, 20*time.Millisecond, 1100)
+				m.Start(tracks(v, a))
+				play(t, m, v, a)
+				synctest.Wait()
+				for _, track := range []string{"video0", "audio0"} {
+					p := listed(t, m, track)
+					disc, gap := 0, 0
+					for i, g := range p.Segments {
+						if g.Discontinuity {
+							disc++
+						}
+						if g.Gap {
+							gap++
+						}
+						old := before[track]
+						if msn := p.MediaSequence + uint64(i); msn < old.MediaSequence+uint64(len(old.Segments)) {
+							if q := old.Segments[msn-old.MediaSequence]; !q.Time.Equal(g.Time) || !q.Open() && q.URI != g.URI {
+								t.Errorf("%s: segment %d was %v %s and is %v %s", track, msn, q.Time, q.URI, g.Time, g.URI)
+							}
+						}
+					}
+					if (disc > 0) != c.disc || !c.codec && (gap > 0) != c.gap || disc > 1 {
+						t.Errorf("%s: %d discontinuities, %d gaps\n%s", track, disc, gap, p.Append(nil))
+					}
+				}
+				m.Suspend()
+			})
+		})
+	}
+}
+
+// TestVOD plays a broadcast from disk after it has ended, in the same process
+// and the next.
+func TestVOD(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := openStore(t, dvr.Config{Dir: dir})
+		m := NewMuxer(Config{Window: 10 * time.Minute})
+		b := begin(t, s)
+		m.Store(b)
+		o := observe(t, m)
+		v := video("video0", &vp9, wall(), gops(100, 60, 30)...)
+		m.Start(tracks(v))
+		play(t, m, v)
+		m.Close()
+		b.Close()
+		synctest.Wait()
+		p := listed(t, m, "video0")
+		if !p.EndList || len(p.Segments) < 50 {
+			t.Fatalf("ended %v with %d segments", p.EndList, len(p.Segments))
+		}
+		if r := m.renditions[0]; r.bytes > 3<<20 {
+			t.Errorf("%d bytes in memory", r.bytes)
+		}
+		stop()
+
+		time.Sleep(5 * time.Minute)
+		s, stop = openStore(t, dvr.Config{Dir: dir})
+		defer stop()
+		m = NewMuxer(Config{Window: 10 * time.Minute})
+		if !m.Store(resume(t, s)) {
+			t.Fatal("nothing was restored")
+		}
+		q := listed(t, m, "video0")
+		if !q.EndList || len(q.Segments) != len(p.Segments) || q.MediaSequence != p.MediaSequence {
+			t.Errorf("ended %v with %d segments, had %d", q.EndList, len(q.Segments), len(p.Segments))
+		}
+		for _, f := range p.CheckUpdate(q) {
+			t.Error(f)
+		}
+		r := m.renditions[0]
+		for i := range q.Segments {
+			file := strings.Replace(strings.TrimPrefix(q.Segments[i].URI, "../../m/"), "/video0/", "/", 1)
+			body, ok := r.files.get(file)
+			if !ok || string(content(t, body)) != string(o.bodies["video0/"+q.Segments[i].URI]) {
+				t.Errorf("segment %d is not what it was", i)
+			}
+		}
+		if e, err := os.ReadDir(dir); err != nil || len(e) == 0 {
+			t.Error(fmt.Errorf("nothing on disk: %w", err))
+		}
+	})
+}
