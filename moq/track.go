@@ -219,9 +219,12 @@ func (t *Track) awaitNewer(ctx context.Context, id uint64, other <-chan struct{}
 
 // unlockAndEvict applies Retention, releases mu and then tells the readers
 // of what was evicted.
-func (t *Track) unlockAndEvict() {
+func (t *Track) unlockAndEvict() { t.unlockAndEvictWhile(t.overLocked) }
+
+// unlockAndEvictWhile does so with the oldest Groups for as long as over says.
+func (t *Track) unlockAndEvictWhile(over func() bool) {
 	var gone []*subgroup
-	for len(t.groups) > 0 && t.overLocked() {
+	for len(t.groups) > 0 && over() {
 		g := t.groups[0]
 		t.groups[0] = nil
 		t.groups = t.groups[1:]
