@@ -83,6 +83,9 @@ type Track struct {
 	// record, if the catalog has it. Frames of LOC tracks may bring newer
 	// ones.
 	Format media.Format
+	// Init is the initialization segment (ftyp and moov) of a track with
+	// packaging CMAF; such a track has no Format.Description.
+	Init []byte
 	// Live is false for a track that gets no further Objects.
 	Live bool
 	// RenderGroup is common to tracks that are to be presented together,

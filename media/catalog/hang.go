@@ -55,7 +55,9 @@ type hangContainer struct {
 }
 
 // MarshalHang returns the catalog as a hang catalog. Tracks of other kinds
-// than video and audio are left out, and so is what hang has no field for.
+// than video and audio are left out, and so is what hang has no field for. So
+// are tracks with packaging CMAF: the broadcast has the same media as LOC,
+// and a consumer of hang would take both for renditions to choose from.
 func (c *Catalog) MarshalHang() ([]byte, error) {
 	if err := checkTracks(c.Tracks); err != nil {
 		return nil, err
@@ -63,6 +65,9 @@ func (c *Catalog) MarshalHang() ([]byte, error) {
 	var root hangRoot
 	for i := range c.Tracks {
 		t := &c.Tracks[i]
+		if t.Packaging == CMAF {
+			continue
+		}
 		r := hangRendition{
 			Codec:       t.Format.MIME,
 			Container:   hangContainer{Kind: string(t.Packaging)},

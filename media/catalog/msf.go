@@ -101,7 +101,8 @@ func (c *Catalog) MarshalMSF() ([]byte, error) {
 		if t.Format.Channels > 0 {
 			m.ChannelConfig = strconv.Itoa(t.Format.Channels)
 		}
-		if len(t.Format.Description) > 0 {
+		m.setInit(t)
+		if t.Packaging != CMAF && len(t.Format.Description) > 0 {
 			data := base64.StdEncoding.EncodeToString(t.Format.Description)
 			ref, ok := refs[data]
 			if !ok {
@@ -246,10 +247,6 @@ func remarshal(m map[string]json.RawMessage, into any) error {
 }
 
 func (m *msfTrack) track(initData string) (Track, error) {
-	desc, err := base64.StdEncoding.DecodeString(initData)
-	if err != nil {
-		return Track{}, fmt.Errorf("%w: initialization data of track %.64q: %w", ErrMalformed, m.Name, err)
-	}
 	t := Track{
 		Name:             m.Name,
 		Namespace:        m.Namespace,
@@ -274,8 +271,8 @@ func (m *msfTrack) track(initData string) (Track, error) {
 			Bitrate:    bitrate(m.Bitrate),
 		},
 	}
-	if len(desc) > 0 {
-		t.Format.Description = desc
+	if err := t.initialize(initData); err != nil {
+		return Track{}, err
 	}
 	if t.Kind() == media.Audio {
 		t.Format.Channels = channels(m.ChannelConfig)
