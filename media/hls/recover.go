@@ -38,13 +38,13 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	for _, r := range m.renditions {
 		r.trim()
 	}
+	m.renderMultivariant()
 	if ended {
 		m.endLocked()
 	}
 	for _, r := range m.renditions {
 		r.show(r.render())
 	}
-	m.renderMultivariant()
 	return true
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/unpack"
 	"github.com/freshet-live/freshet/moq"
 )
@@ -42,6 +43,9 @@ type ServerConfig struct {
 	RestartGrace time.Duration
 	// Muxer tunes the rooms.
 	Muxer Config
+	// Store keeps the past of rooms on disk, through restarts and beyond
+	// their end; nil: in memory only. Run runs it; its owner closes it.
+	Store *dvr.Store
 	// Logger takes what an operator should know; slog.Default() by default.
 	Logger *slog.Logger
 }
@@ -79,10 +83,11 @@ const Prefix = "/hls/"
 type Server struct {
 	cfg ServerConfig
 
-	mu    sync.Mutex
-	ctx   context.Context // of Run; nil while it does not run
-	rooms map[string]*room
-	wg    sync.WaitGroup // one for each room
+	mu      sync.Mutex
+	ctx     context.Context // of Run; nil while it does not run
+	rooms   map[string]*room
+	leaving map[string]chan struct{} // of rooms that are no longer in rooms: their left
+	wg      sync.WaitGroup           // one for each room
 }
 
 // room is a broadcast while somebody wants it.
@@ -91,21 +96,35 @@ type room struct {
 	muxer  *Muxer
 	cancel context.CancelFunc
 	failed chan struct{} // closed when the broadcast could not be opened
+	before chan struct{} // closed when the room of this name before has left; nil: there was none
+	anew   bool          // it has nothing to do with what was there before
+	left   chan struct{} // closed when it is gone, and what it kept on disk can be resumed
 
 	// Guarded by Server.mu.
 	requests int
 	idle     *time.Timer // runs while requests is 0
+	renewed  *room       // what takes its place if the room is live again; nil: nobody looks
+	expired  bool
 }
 
 // NewServer returns a Server. It serves once Run runs.
 func NewServer(cfg ServerConfig) *Server {
-	return &Server{cfg: cfg.withDefaults(), rooms: make(map[string]*room)}
+	return &Server{cfg: cfg.withDefaults(), rooms: make(map[string]*room), leaving: make(map[string]chan struct{})}
 }
 
 // Run lets the server mux until ctx is done. It owns a goroutine per room
-// and those of Muxer.Feed, and returns after the last has ended.
+// and those of Muxer.Feed, and the store's; it returns after the last has
+// ended.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	if s.cfg.Store != nil {
+		// It outlasts the rooms, which leave it things to write.
+		writing, stop := context.WithCancel(context.WithoutCancel(ctx))
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = s.cfg.Store.Run(writing) }) // its error is nil
+		defer wg.Wait()
+		defer stop()
+	}
 	s.mu.Lock()
 	s.ctx = ctx
 	s.mu.Unlock()
@@ -129,35 +148,91 @@ var (
 )
 
 // acquire returns the room for one request, to be released. With start it
-// begins to mux a room that is not; with fresh it does so as well when the
-// broadcast has ended.
-func (s *Server) acquire(name string, start, fresh bool) (*room, error) {
+// begins to mux a room that is not; what is on disk needs no start.
+func (s *Server) acquire(name string, start bool) (*room, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rm := s.rooms[name]
-	if rm != nil && fresh && rm.over() {
-		rm.cancel()
-		delete(s.rooms, name)
-		rm = nil
-	}
 	if rm == nil {
+		_, leaving := s.leaving[name]
 		switch {
-		case !start:
+		case !start && (s.cfg.Store == nil || !leaving && s.cfg.Store.Newest(name).IsZero()):
 			return nil, errNoRoom
 		case s.ctx == nil:
 			return nil, errNotReady
 		case len(s.rooms) >= s.cfg.MaxRooms:
 			return nil, errTooMany
 		}
-		ctx, cancel := context.WithCancel(s.ctx)
-		rm = &room{name: name, muxer: NewMuxer(s.cfg.Muxer), cancel: cancel, failed: make(chan struct{})}
-		rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
+		rm = s.openLocked(name, s.leaving[name], false)
 		s.rooms[name] = rm
-		s.wg.Go(func() { s.run(ctx, rm) })
 	}
 	rm.idle.Stop()
 	rm.requests++
 	return rm, nil
+}
+
+// openLocked begins to mux a room behind the one before, or anew.
+func (s *Server) openLocked(name string, before chan struct{}, anew bool) *room {
+	ctx, cancel := context.WithCancel(s.ctx)
+	rm := &room{
+		name: name, muxer: NewMuxer(s.cfg.Muxer), cancel: cancel,
+		failed: make(chan struct{}), before: before, anew: anew, left: make(chan struct{}),
+	}
+	rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
+	s.wg.Go(func() { s.run(ctx, rm) })
+	return rm
+}
+
+// renewPatience is how long somebody who opens a room that is over waits for
+// the answer whether it is live again.
+const renewPatience = 2 * time.Second
+
+// renew looks whether a room that is over, and held by the caller, is live
+// again. If so it takes its place, and the caller holds it instead.
+func (s *Server) renew(ctx context.Context, rm *room) *room {
+	s.mu.Lock()
+	if s.ctx == nil {
+		s.mu.Unlock()
+		return rm
+	}
+	next := rm.renewed
+	if next == nil || next.expired {
+		next = s.openLocked(rm.name, nil, true)
+		rm.renewed = next
+	}
+	next.idle.Stop()
+	next.requests++
+	s.mu.Unlock()
+
+	timer := time.NewTimer(renewPatience + s.cfg.StartTimeout)
+	defer timer.Stop()
+	select {
+	case <-next.muxer.Ready():
+		s.mu.Lock()
+		if s.rooms[rm.name] == rm {
+			s.forgetLocked(rm)
+			s.rooms[rm.name] = next
+			rm.cancel() // what it has on disk is kept as long as anything
+		}
+		s.mu.Unlock()
+		s.release(rm)
+		return next
+	case <-next.failed:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	s.mu.Lock()
+	if rm.renewed == next {
+		select {
+		case <-next.failed:
+			rm.renewed = nil // the next one who asks looks again
+			next.cancel()
+		default:
+		}
+	}
+	s.mu.Unlock()
+	s.release(next)
+	return rm
 }
 
 func (s *Server) release(rm *room) {
@@ -173,6 +248,7 @@ func (s *Server) expire(rm *room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if rm.requests == 0 {
+		rm.expired = true
 		s.forgetLocked(rm)
 		rm.cancel()
 	}
@@ -181,6 +257,7 @@ func (s *Server) expire(rm *room) {
 func (s *Server) forgetLocked(rm *room) {
 	if s.rooms[rm.name] == rm {
 		delete(s.rooms, rm.name)
+		s.leaving[rm.name] = rm.left
 	}
 }
 
@@ -196,40 +273,96 @@ func (rm *room) over() bool {
 
 // run muxes a room until ctx is done.
 func (s *Server) run(ctx context.Context, rm *room) {
+	var kept *dvr.Broadcast
 	defer func() {
 		s.mu.Lock()
 		s.forgetLocked(rm)
 		rm.idle.Stop()
 		s.mu.Unlock()
 		rm.cancel()
-		rm.muxer.Close()
-	}()
-	if err := s.mux(ctx, rm, s.cfg.StartTimeout); err != nil {
-		if ctx.Err() == nil {
-			s.cfg.Logger.Info("hls: no broadcast", "room", rm.name, "error", err)
+		rm.muxer.Suspend() // unless it was closed; who goes on with it, goes on with its numbers
+		if kept != nil {
+			kept.Close()
+			<-kept.Left()
 		}
-		close(rm.failed)
-		return
+		close(rm.left)
+		s.mu.Lock()
+		if s.leaving[rm.name] == rm.left {
+			delete(s.leaving, rm.name)
+		}
+		s.mu.Unlock()
+	}()
+	if s.cfg.Store != nil {
+		kept = s.keep(ctx, rm)
+	}
+	restored := rm.begun()
+	if !restored {
+		patience := s.cfg.StartTimeout
+		if rm.anew {
+			patience = renewPatience
+		}
+		if err := s.mux(ctx, rm, patience, false); err != nil {
+			if ctx.Err() == nil {
+				s.cfg.Logger.Info("hls: no broadcast", "room", rm.name, "error", err)
+			}
+			close(rm.failed)
+			return
+		}
 	}
 	// A publisher may come back; its viewers' playlists wait for it.
-	for ctx.Err() == nil {
-		if s.mux(ctx, rm, s.cfg.RestartGrace) != nil {
+	for again := !restored; ctx.Err() == nil && !rm.over(); again = true {
+		if s.mux(ctx, rm, s.cfg.RestartGrace, again) != nil {
 			break
 		}
 	}
-	rm.muxer.Close()
-	s.cfg.Logger.Info("hls: broadcast over", "room", rm.name)
+	if ctx.Err() == nil && !rm.over() {
+		rm.muxer.Close()
+		s.cfg.Logger.Info("hls: broadcast over", "room", rm.name)
+	}
 	<-ctx.Done() // players still fetch what there was
+}
+
+// keep gives a room its place on disk, and what is there already.
+func (s *Server) keep(ctx context.Context, rm *room) *dvr.Broadcast {
+	if rm.before != nil {
+		select {
+		case <-rm.before:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	var b *dvr.Broadcast
+	var err error
+	if !rm.anew {
+		b, err = s.cfg.Store.Resume(rm.name)
+	}
+	if b != nil {
+		if rm.muxer.Store(b) {
+			s.cfg.Logger.Info("hls: restored", "room", rm.name)
+			return b
+		}
+		b.Discard() // of no use any more
+	}
+	if err == nil {
+		b, err = s.cfg.Store.Begin(rm.name)
+	}
+	if err != nil {
+		s.cfg.Logger.Warn("hls: nothing is kept on disk", "room", rm.name, "error", err)
+		return nil
+	}
+	rm.muxer.Store(b)
+	return b
 }
 
 // errOver tells that what can be opened is a broadcast that has ended.
 var errOver = errors.New("the broadcast is over")
 
 // mux opens the broadcast within patience and feeds it to the muxer until it
-// has ended. The error tells that it could not be opened.
-func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration) error {
+// has ended. The error tells that it could not be opened. again tells that
+// one has ended before.
+func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration, again bool) error {
 	deadline := time.Now().Add(patience)
-	for again := rm.begun(); ; again = true {
+	for ; ; again = true {
 		if again {
 			// What ended a moment ago may still be cached upstream.
 			select {
@@ -287,7 +420,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	playlist := strings.HasSuffix(path, ".m3u8")
-	rm, err := s.acquire(name, playlist, path == "index.m3u8")
+	rm, err := s.acquire(name, playlist)
 	switch {
 	case errors.Is(err, errNoRoom):
 		refuse(w, http.StatusNotFound, err.Error())
@@ -296,9 +429,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseBusy(w, err.Error())
 		return
 	}
-	defer s.release(rm)
+	defer func() { s.release(rm) }()
 	if !s.await(w, r, rm) {
 		return
+	}
+	if path == "index.m3u8" && rm.over() {
+		rm = s.renew(r.Context(), rm)
 	}
 	inner := *r
 	u := *r.URL
@@ -321,6 +457,9 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request, rm *room) bool {
 	case <-rm.failed:
 		refuse(w, http.StatusNotFound, errNoRoom.Error())
 	case <-rm.muxer.Done():
+		if rm.begun() {
+			return true // a recording
+		}
 		refuse(w, http.StatusNotFound, errNoRoom.Error())
 	case <-r.Context().Done():
 	case <-timer.C:

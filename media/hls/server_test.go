@@ -16,6 +16,7 @@ import (
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf/cmaftest"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/moq"
@@ -372,5 +373,109 @@ func TestServerSlowStart(t *testing.T) {
 			t.Errorf("status %d after %v", w.Code, d)
 		}
 		b.Close(nil)
+	})
+}
+
+// TestServerRestored has the node restart twice: while the broadcast is live,
+// which its player hardly notices, and after it has ended, which leaves a
+// recording.
+func TestServerRestored(t *testing.T) {
+	clip := picture(t)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := ServerConfig{RestartGrace: 5 * time.Second, Muxer: Config{Window: 10 * time.Minute}}
+		var n *node
+		run := func() (*Server, func()) {
+			store, err := dvr.Open(dvr.Config{Dir: dir, Keep: 11 * time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Store = store
+			s, fresh, stop := serve(t, cfg)
+			if n != nil {
+				fresh.mu.Lock()
+				fresh.broadcasts = n.broadcasts
+				fresh.mu.Unlock()
+			}
+			n = fresh
+			return s, func() {
+				stop()
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		s, stop := run()
+		var wg sync.WaitGroup
+		publisher := n
+		wg.Go(func() { publisher.publish(t, clip, "demo", 60*time.Second) })
+		time.Sleep(time.Second)
+		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
+			t.Fatalf("status %d", w.Code)
+		}
+		time.Sleep(20 * time.Second)
+		const list = "/hls/demo/p/open/video0.m3u8"
+		before := parsed(t, get(t.Context(), s, list))
+		msn, part, _ := before.Last()
+		waiting := make(chan int)
+		go func() {
+			waiting <- get(t.Context(), s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", list, msn+1)).Code
+		}()
+		synctest.Wait()
+		stop()
+		if code := <-waiting; code != 503 {
+			t.Errorf("who waited for a part was told %d", code)
+		}
+		time.Sleep(3 * time.Second)
+
+		s, stop = run()
+		// The first request is for a segment that the player knows.
+		if w := get(t.Context(), s, pathpkg.Join("/hls/demo/p/open", before.Segments[0].URI)); w.Code != 200 {
+			t.Errorf("a segment of before: status %d", w.Code)
+		}
+		asked := time.Now()
+		w := get(t.Context(), s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", list, msn, part+1))
+		after := parsed(t, w)
+		if d := time.Since(asked); d > 3*time.Second {
+			t.Errorf("the player waited for %v", d)
+		}
+		for _, f := range append(before.CheckUpdate(after), after.Check()...) {
+			if f.Rule != "hint-broken" {
+				t.Errorf("%v\n%s\n%s", f, before.Append(nil), after.Append(nil))
+			}
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		over := parsed(t, get(t.Context(), s, list))
+		if !over.EndList || over.MediaSequence != before.MediaSequence {
+			t.Errorf("ended %v from %d on, want %d", over.EndList, over.MediaSequence, before.MediaSequence)
+		}
+		stop()
+
+		time.Sleep(time.Minute)
+		n.mu.Lock()
+		clear(n.broadcasts)
+		n.mu.Unlock()
+		s, stop = run()
+		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 200 {
+			t.Errorf("the recording: status %d", w.Code)
+		}
+		recording := parsed(t, get(t.Context(), s, list))
+		for _, f := range over.CheckUpdate(recording) {
+			t.Error(f)
+		}
+		for _, g := range recording.Segments {
+			if g.Gap {
+				continue
+			}
+			if w := get(t.Context(), s, pathpkg.Join("/hls/demo/p/open", g.URI)); w.Code != 200 || w.Body.Len() == 0 {
+				t.Errorf("%s: status %d", g.URI, w.Code)
+			}
+		}
+		time.Sleep(12 * time.Minute)
+		if w := get(t.Context(), s, "/hls/demo/index.m3u8"); w.Code != 404 {
+			t.Errorf("the recording is too old: status %d", w.Code)
+		}
+		stop()
 	})
 }

@@ -216,6 +216,7 @@ func (l *Log) record(r Record) error {
 	if err != nil {
 		return err
 	}
+	l.b.newest.Store(time.Now().UnixNano())
 	l.journal += int64(len(line))
 	l.grow(int64(len(line)))
 	return nil

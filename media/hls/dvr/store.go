@@ -158,6 +158,9 @@ func measure(dir string) (i idle, err error) {
 		}
 		return nil
 	})
+	if now := time.Now(); i.newest.After(now) {
+		i.newest = now // clocks are set back
+	}
 	return i, err
 }
 
@@ -338,7 +341,8 @@ type Broadcast struct {
 	store  *Store
 	folder string // below the store's
 	left   chan struct{}
-	closed bool // guarded by store.mu
+	newest atomic.Int64 // when something was written last, Unix nanoseconds
+	closed bool         // guarded by store.mu
 
 	mu   sync.Mutex
 	logs map[string]*Log // by path
@@ -415,8 +419,10 @@ func (s *Store) claim(room string) *Broadcast {
 	if best == "" {
 		return nil
 	}
+	newest := s.idle[best].newest
 	delete(s.idle, best)
 	b := &Broadcast{store: s, folder: best, left: make(chan struct{}), logs: make(map[string]*Log)}
+	b.newest.Store(newest.UnixNano())
 	s.used[best] = b
 	return b
 }
@@ -487,6 +493,7 @@ func (b *Broadcast) leave() {
 	}
 	b.closed = true
 	delete(s.used, b.folder)
+	i.newest = time.Unix(0, b.newest.Load())
 	if err == nil && i.size > 0 { // otherwise nothing was written
 		s.idle[b.folder] = i
 	}
