@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,10 +102,15 @@ func openBroadcast(ctx context.Context, sub unpack.Subscriber, ns moq.Namespace)
 	}
 }
 
+// readable returns the tracks that unpack reads. Those in CMAF repeat them.
+func readable(c catalog.Catalog) []catalog.Track {
+	return slices.DeleteFunc(slices.Clone(c.Tracks), func(t catalog.Track) bool { return t.Packaging == catalog.CMAF })
+}
+
 // choose returns the track of that name, or the one that shows most.
 func choose(c catalog.Catalog, name string) (catalog.Track, error) {
 	for _, kind := range []media.Kind{media.Video, media.Audio} {
-		for _, t := range c.Tracks {
+		for _, t := range readable(c) {
 			if t.Name == name || name == "" && t.Format.Kind() == kind {
 				return t, nil
 			}
@@ -232,7 +238,7 @@ func printStats(ctx context.Context, b *unpack.Broadcast, asJSON bool, w io.Writ
 		fmt.Fprintf(w, "%-10s %-6s %3d frames %2d key %8.0f kbit/s %7.1f ms %d gaps\n",
 			s.Track, s.Codec, s.Frames, s.KeyFrames, s.KbitPerSecond, s.LatencyMS, s.Gaps)
 	}
-	for _, t := range b.Catalog().Tracks {
+	for _, t := range readable(b.Catalog()) {
 		wg.Go(func() { cancel(followStats(ctx, b, t, print)) })
 	}
 	<-ctx.Done()

@@ -35,6 +35,9 @@ func (m *Muxer) Feed(ctx context.Context, b *unpack.Broadcast) error {
 		offered := make(map[string]bool)
 		for i := range c.Tracks {
 			t := &c.Tracks[i]
+			if t.Packaging == catalog.CMAF {
+				continue // the same as another one's frames, in boxes
+			}
 			if Offered(t.Format.Codec) && !offered[t.Name] && len(tracks) < MaxTracks {
 				offered[t.Name] = true
 				tracks = append(tracks, Track{Name: t.Name, Format: t.Format})

@@ -21,10 +21,12 @@ var (
 	ErrCodec = errors.New("packager: codec of the track cannot change")
 	// ErrTooManyTracks: MaxTracks exceeded.
 	ErrTooManyTracks = errors.New("packager: too many tracks")
+	// ErrNoSource: no such track to derive another from.
+	ErrNoSource = errors.New("packager: no such source track")
 )
 
-// MaxTracks bounds the media tracks of one broadcast: simulcast layers and
-// languages, with room to spare.
+// MaxTracks bounds the media tracks of one broadcast: simulcast layers,
+// languages and derived renditions, with room to spare.
 const MaxTracks = 32
 
 // Publisher Priorities of the Tracks; lower is more urgent. MSF wants the
@@ -74,6 +76,7 @@ type Broadcast struct {
 	mu       sync.Mutex
 	closed   bool
 	tracks   []*track
+	ids      groupIDs // of the video tracks
 	catalogs catalogWriter
 	// The newest video key frame, to cut audio Groups at; 0 before the first.
 	keyPTS media.Time
@@ -89,6 +92,7 @@ func New(ns moq.Namespace, cfg Config) *Broadcast {
 		out:        moq.NewBroadcast(ns),
 		firstGroup: uint64(time.Now().UnixMilli()),
 	}
+	b.ids.next = b.firstGroup
 	b.catalogs = catalogWriter{
 		msf:  b.mustCreate(catalog.TrackMSF),
 		hang: b.mustCreate(catalog.TrackHang),
@@ -130,42 +134,67 @@ func (b *Broadcast) AddTrack(f media.Format) (media.TrackWriter, error) {
 	if b.closed {
 		return nil, ErrEnded
 	}
-	if len(b.tracks) >= MaxTracks {
-		return nil, ErrTooManyTracks
-	}
 	number := 0
 	for _, t := range b.tracks {
-		if t.kind == kind {
+		if t.kind == kind && !t.derived {
 			number++
 		}
 	}
+	t, err := b.add(fmt.Sprintf("%v%d", kind, number), f)
+	if err != nil {
+		return nil, err
+	}
+	if t.alt = altVideo; kind == media.Audio {
+		t.alt = altAudio + number
+	}
+	if kind == media.Video {
+		t.requests = make(chan struct{}, 1)
+	}
+	if f.MIME != "" {
+		t.format = &f
+	}
+	return t, nil
+}
+
+// The numbers of the groups of alternatives: all video is one picture, while
+// each audio track of a publisher is a sound of its own.
+const (
+	altVideo = 1
+	altAudio = 2
+)
+
+// add makes a track. b.mu is held.
+func (b *Broadcast) add(name string, f media.Format) (*track, error) {
+	if len(b.tracks) >= MaxTracks {
+		return nil, ErrTooManyTracks
+	}
 	t := &track{
 		b:     b,
-		name:  fmt.Sprintf("%v%d", kind, number),
-		kind:  kind,
+		name:  name,
+		kind:  f.Kind(),
 		codec: f.Codec,
 		next:  b.firstGroup,
 		drops: make(map[DropReason]uint64),
 	}
 	cfg := moq.TrackConfig{Retention: b.cfg.AudioRetention}
 	priority := uint64(priorityAudio)
-	if kind == media.Video {
+	if t.kind == media.Video {
 		priority = priorityVideo
 		cfg.Retention = b.cfg.VideoRetention
-		t.requests = make(chan struct{}, 1)
 	}
 	cfg.Properties = moq.Properties{{Type: moq.PropertyDefaultPublisherPriority, Value: priority}}
-	if kind == media.Video {
+	if t.kind == media.Video {
 		// NEW_GROUP_REQUEST becomes a key frame request.
 		cfg.Properties = append(cfg.Properties, moq.Property{Type: moq.PropertyDynamicGroups, Value: 1})
 	}
-	w, err := b.out.CreateTrack(t.name, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("packager: %w", err)
+	var err error
+	if t.out, err = b.out.CreateTrack(name, cfg); err != nil {
+		return nil, fmt.Errorf("packager: track %q: %w", name, err)
 	}
-	t.out = w
-	if f.MIME != "" {
-		t.format = &f
+	if f.Codec != media.VP8 { // which has no mapping to ISO BMFF files here
+		if t.twin.out, err = b.out.CreateTrack(name+twinSuffix, cfg); err != nil {
+			return nil, fmt.Errorf("packager: track %q: %w", name+twinSuffix, err)
+		}
 	}
 	b.tracks = append(b.tracks, t)
 	return t, nil
@@ -186,6 +215,7 @@ func (b *Broadcast) Close(err error) {
 	for _, t := range b.tracks {
 		t.endGroup()
 		t.out.End(err)
+		t.twin.end(err)
 	}
 	if err == nil {
 		b.catalogs.complete()
@@ -193,17 +223,14 @@ func (b *Broadcast) Close(err error) {
 	b.out.Close(err)
 }
 
-// describe returns the catalog of what is known now.
+// describe returns the catalog of what is known now: the tracks as LOC, then
+// the same tracks as CMAF.
 func (b *Broadcast) describe() *catalog.Catalog {
-	videos := 0
-	for _, t := range b.tracks {
-		if t.kind == media.Video {
-			videos++
-		}
-	}
 	c := &catalog.Catalog{}
+	var twins []catalog.Track
+	alternatives := make(map[int]int)
 	for _, t := range b.tracks {
-		if t.format == nil {
+		if t.format == nil || t.withdrawn {
 			continue
 		}
 		entry := catalog.Track{
@@ -213,12 +240,23 @@ func (b *Broadcast) describe() *catalog.Catalog {
 			Format:        t.advertised(),
 			Live:          true,
 			RenderGroup:   new(1),
+			AltGroup:      new(t.alt),
 			TargetLatency: b.cfg.TargetLatency,
 		}
-		if t.kind == media.Video && videos > 1 {
-			entry.AltGroup = new(1)
-		}
+		alternatives[t.alt]++
 		c.Tracks = append(c.Tracks, entry)
+		if init := t.twin.initialization(t.format); init != nil {
+			entry.Name += twinSuffix
+			entry.Packaging, entry.Init, entry.Format.Description = catalog.CMAF, init, nil
+			alternatives[t.alt]++
+			twins = append(twins, entry)
+		}
+	}
+	c.Tracks = append(c.Tracks, twins...)
+	for i := range c.Tracks {
+		if alternatives[*c.Tracks[i].AltGroup] == 1 {
+			c.Tracks[i].AltGroup = nil
+		}
 	}
 	return c
 }

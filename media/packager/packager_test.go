@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,7 +102,16 @@ func header(t *testing.T, o *moq.Object) loc.Header {
 	return h
 }
 
+// newest returns the newest catalog without its CMAF tracks, which repeat the
+// others.
 func newest(t *testing.T, b *Broadcast) catalog.Catalog {
+	t.Helper()
+	c := whole(t, b)
+	c.Tracks = slices.DeleteFunc(c.Tracks, func(t catalog.Track) bool { return t.Packaging == catalog.CMAF })
+	return c
+}
+
+func whole(t *testing.T, b *Broadcast) catalog.Catalog {
 	t.Helper()
 	_, groups := read(t, trackOf(t, b, catalog.TrackMSF))
 	if len(groups) == 0 {
@@ -426,7 +436,8 @@ func TestCatalogs(t *testing.T) {
 		v2.gop(1)
 		c = newest(t, b)
 		if len(c.Tracks) != 3 || c.Tracks[2].Name != "video1" || c.Tracks[0].AltGroup == nil || c.Tracks[2].AltGroup == nil ||
-			*c.Tracks[0].AltGroup != *c.Tracks[2].AltGroup || c.Tracks[1].AltGroup != nil {
+			*c.Tracks[0].AltGroup != *c.Tracks[2].AltGroup ||
+			c.Tracks[1].AltGroup != nil && *c.Tracks[1].AltGroup == *c.Tracks[0].AltGroup {
 			t.Errorf("simulcast: %+v", c.Tracks)
 		}
 		b.Close(nil)

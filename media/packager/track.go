@@ -26,6 +26,8 @@ const (
 	DropEvicted DropReason = "evicted"
 	// DropTooLarge: the frame is larger than an Object may be.
 	DropTooLarge DropReason = "too_large"
+	// DropOldGroup: of a Group before the newest one.
+	DropOldGroup DropReason = "old_group"
 	// DropInvalid: no data, or a time before 1970.
 	DropInvalid DropReason = "invalid"
 )
@@ -41,8 +43,13 @@ type track struct {
 	name     string
 	kind     media.Kind
 	codec    media.Codec
-	requests chan struct{} // nil for audio
+	requests chan struct{} // nil for audio and derived tracks
 	out      *moq.TrackWriter
+	twin     twin
+	alt      int  // number of the group of alternatives
+	derived  bool // made of another track
+
+	withdrawn bool
 
 	format *media.Format // nil while unknown
 	listed *media.Format // the format that the catalogs have
@@ -103,7 +110,7 @@ func (t *track) writeVideo(f media.Frame) error {
 		}
 		t.meter.begin(f.PTS)
 		t.b.keyPTS = f.PTS
-		return t.begin(f)
+		return t.begin(f, t.align(f.PTS))
 	}
 	switch {
 	case t.sub == nil && t.groups == 0:
@@ -111,7 +118,7 @@ func (t *track) writeVideo(f media.Frame) error {
 	case t.broken:
 		return t.drop(DropBrokenGroup)
 	}
-	return t.write(f, nil)
+	return t.write(f, nil, nil)
 }
 
 func (t *track) writeAudio(f media.Frame) error {
@@ -127,14 +134,26 @@ func (t *track) writeAudio(f media.Frame) error {
 	if t.sub == nil || t.broken || changed || atKey || length < 0 || length >= t.b.cfg.AudioGroup {
 		t.endGroup()
 		t.meter.begin(f.PTS)
-		return t.begin(f)
+		return t.begin(f, 0)
 	}
-	return t.write(f, nil)
+	return t.write(f, nil, nil)
 }
 
-// begin writes the first frame of a new Group, and what the catalogs have to
-// say before it (draft-ietf-moq-msf, section "Initiating a broadcast").
-func (t *track) begin(f media.Frame) error {
+// align moves t.next to the ID of the Group that begins with a key frame at
+// pts, and returns how many IDs that leaves out.
+func (t *track) align(pts media.Time) uint64 {
+	first, from := t.groups == 0, t.next
+	t.next = t.b.ids.id(pts, from)
+	if first {
+		return 0
+	}
+	return t.next - from
+}
+
+// begin writes the first frame of the Group t.next, and what the catalogs have
+// to say before it (draft-ietf-moq-msf, section "Initiating a broadcast"). gap
+// is how many IDs before it the track leaves out.
+func (t *track) begin(f media.Frame, gap uint64) error {
 	if t.listed != t.format || t.meter.changed {
 		if err := t.b.catalogs.publish(t.b.describe()); err != nil {
 			return fmt.Errorf("packager: catalog: %w", err)
@@ -154,11 +173,17 @@ func (t *track) begin(f media.Frame) error {
 	t.group, t.sub, t.object, t.start, t.broken = g, s, 0, f.PTS, false
 	t.groups++
 	t.asker.begun(time.Now(), t.out.Demand())
-	return t.write(f, t.format.Description)
+	var extra moq.Properties
+	if gap > 0 {
+		// Else readers would wait for what may have been overtaken, and then
+		// think it lost.
+		extra = moq.Properties{{Type: moq.PropertyPriorGroupIDGap, Value: gap}}
+	}
+	return t.write(f, t.format.Description, extra)
 }
 
 // write appends a frame to the current Group.
-func (t *track) write(f media.Frame, config []byte) error {
+func (t *track) write(f media.Frame, config []byte, extra moq.Properties) error {
 	h := loc.Header{Time: f.PTS}
 	if t.kind == media.Video {
 		h.VideoConfig = config
@@ -167,7 +192,7 @@ func (t *track) write(f media.Frame, config []byte) error {
 	}
 	props, err := h.Properties()
 	if err == nil {
-		err = t.sub.WriteObject(t.object, props, f.Data)
+		err = t.sub.WriteObject(t.object, append(props, extra...), f.Data)
 	}
 	switch {
 	case err == nil:
@@ -175,6 +200,7 @@ func (t *track) write(f media.Frame, config []byte) error {
 		t.frames++
 		t.bytes += uint64(len(f.Data))
 		t.meter.add(len(f.Data))
+		t.twin.follow(t, f, extra)
 		return nil
 	case errors.Is(err, moq.ErrEvicted):
 		t.fail()
@@ -202,6 +228,7 @@ func (t *track) fail() {
 	t.sub.Reset(resetInternal)
 	t.group.Close()
 	t.sub, t.broken = nil, true
+	t.twin.fail()
 }
 
 // resetInternal is the stream reset code INTERNAL_ERROR

@@ -13,6 +13,7 @@ import (
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/codec"
+	"github.com/freshet-live/freshet/media/catalog"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/media/unpack"
 	"github.com/freshet-live/freshet/moq"
@@ -183,8 +184,8 @@ func collect(ctx context.Context, sub unpack.Subscriber, ns moq.Namespace, got m
 	for c := b.Catalog(); ; {
 		*catalogs++
 		for _, track := range c.Tracks {
-			if started[track.Name] {
-				continue
+			if started[track.Name] || track.Packaging == catalog.CMAF {
+				continue // the latter is the same again, in boxes
 			}
 			started[track.Name] = true
 			r, err := b.Frames(ctx, track.Name)
