@@ -411,7 +411,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("%+v, stats %+v", fr, r.Stats())
 		}
 		c, err := b.Next(t.Context())
-		if err != nil || len(c.Tracks) != 1 {
+		if err != nil || len(c.Tracks) != 2 { // as LOC and as CMAF
 			t.Errorf("catalog after the return: %+v, %v", c, err)
 		}
 		for range 4 {

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/freshet-live/freshet/media"
-	"github.com/freshet-live/freshet/media/codec"
 	"github.com/freshet-live/freshet/media/catalog"
+	"github.com/freshet-live/freshet/media/codec"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/media/unpack"
 	"github.com/freshet-live/freshet/moq"
