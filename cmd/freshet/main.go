@@ -20,6 +20,7 @@ var commands = []command{
 	{"up", "run origin, relay, API and web app in this process", func(args []string) int { return boot.Main(boot.Up, args) }},
 	{"publish", "publish a file or a test source by WHIP, RTSP or MoQ", publish},
 	{"subscribe", "watch a room: print statistics or write fragmented MP4", subscribe},
+	{"hlscheck", "watch an HLS or Low-Latency HLS stream and tell which rules it breaks", hlsCheck},
 	{"token", "mint and verify the tokens that nodes accept", tokenCommand},
 	{"bench", "measure a relay with publishers and viewers made here", bench},
 }

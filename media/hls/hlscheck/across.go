@@ -126,7 +126,8 @@ func (r *run) counts(a, b *watcher) {
 		middle := s.date.Add(s.listed() / 2)
 		for k := range a.latest.segments {
 			o := &a.latest.segments[k]
-			if o.date.IsZero() || middle.Before(o.date.Add(discontinuityLeeway)) || !middle.Before(o.date.Add(o.listed()-discontinuityLeeway)) {
+			edge := min(discontinuityLeeway, o.listed()/4)
+			if o.date.IsZero() || middle.Before(o.date.Add(edge)) || !middle.Before(o.date.Add(o.listed()-edge)) {
 				continue
 			}
 			if o.sequence != s.sequence {

@@ -70,8 +70,8 @@ type run struct {
 
 // Run watches the stream at rawURL, which names a multivariant or a media
 // playlist, and reports what it breaks. The error is ErrUnreachable when
-// there is no playlist at all, and ctx's when it ends first; a watched stream
-// that fails later is a finding.
+// there is no playlist at all, and ctx's when it ends first, together with the
+// report so far; a watched stream that fails later is a finding.
 //
 // Run owns a goroutine for each media playlist, which own their loaders, and
 // returns after the last has ended.
@@ -99,7 +99,7 @@ func Run(ctx context.Context, rawURL string, cfg Config) (*Report, error) {
 	if !a.ok() {
 		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnreachable, rawURL, a.status, clip(string(bytes.TrimSpace(a.body))))
 	}
-	if !bytes.HasPrefix(bytes.TrimPrefix(a.body, []byte("\xef\xbb\xbf")), []byte("#EXTM3U")) {
+	if !bytes.HasPrefix(bytes.TrimPrefix(a.body, byteOrderMark), []byte("#EXTM3U")) {
 		return nil, fmt.Errorf("%w: %s begins with %q", ErrUnreachable, rawURL, clip(string(a.body[:min(len(a.body), 40)])))
 	}
 	if isMultivariant(a.body) {
@@ -108,11 +108,8 @@ func Run(ctx context.Context, rawURL string, cfg Config) (*Report, error) {
 		r.streams = append(r.streams, newWatcher(newStream(r, rawURL, roleMedia)))
 	}
 	r.watch(watch, rawURL)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	r.finish()
-	return r.report(rawURL), nil
+	return r.report(rawURL), context.Cause(ctx)
 }
 
 // connect makes the clients. The two share cookies, as a player's do.

@@ -153,7 +153,7 @@ func (l *loader) ahead(ctx context.Context, wg *sync.WaitGroup, src source, part
 // looks alike, so the part is loaded again, now that all of it is there.
 func (l *loader) trickled(ctx context.Context, src source, a *answer, part time.Duration) {
 	took := a.ended.Sub(a.first)
-	if a.first.IsZero() || took < part/2 {
+	if part == 0 || a.first.IsZero() || took < part/2 {
 		return
 	}
 	again, err := l.f.media(ctx, src)

@@ -1,6 +1,7 @@
 package hlscheck
 
 import (
+	"bytes"
 	"net/url"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ type renditionText struct {
 
 // isMultivariant tells a multivariant playlist by its tags.
 func isMultivariant(b []byte) bool {
-	for l := range playlist.Scan(b) {
+	for l := range playlist.Scan(bytes.TrimPrefix(b, byteOrderMark)) {
 		switch l.Tag {
 		case "#EXT-X-STREAM-INF", "#EXT-X-MEDIA", "#EXT-X-I-FRAME-STREAM-INF":
 			return true
@@ -95,7 +96,7 @@ func parseMultivariant(sink *collector, rawURL string, body []byte) *multivarian
 	}
 	m := &multivariantText{url: rawURL, version: 1}
 	var next *variantText
-	for l := range playlist.Scan(body) {
+	for l := range playlist.Scan(bytes.TrimPrefix(body, byteOrderMark)) {
 		r.line, r.tag = l.Number, l.Tag
 		if l.Tag == "" {
 			if next == nil {

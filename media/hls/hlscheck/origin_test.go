@@ -68,12 +68,12 @@ func (o *origin) complete(now time.Time) uint64 {
 		now = o.end
 	}
 	n := uint64(now.Sub(o.epoch) / partLength)
-	for o.hold != nil && n > 0 {
-		msn, part := (n-1)/partsOf, int((n-1)%partsOf)
-		if now.Sub(o.due(n-1)) >= o.hold(msn, part) {
-			break
+	if o.hold != nil {
+		for k := n - 200; k < n; k++ {
+			if now.Sub(o.due(k)) < o.hold(k/partsOf, int(k%partsOf)) {
+				return k
+			}
 		}
-		n--
 	}
 	return n
 }

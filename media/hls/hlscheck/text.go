@@ -140,12 +140,15 @@ func (r *textReader) syntax(format string, args ...any) {
 	r.sink.add(ruleSyntax, r.at(), format, args...)
 }
 
+// byteOrderMark must not stand in front of a playlist, and does in some.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // legal checks the text as a whole and tells whether it is a playlist.
 func (r *textReader) legal(b []byte) bool {
 	r.line, r.tag = 1, ""
-	if bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) {
+	if bytes.HasPrefix(b, byteOrderMark) {
 		r.syntax("a byte order mark stands in front")
-		b = b[3:]
+		b = b[len(byteOrderMark):]
 	}
 	first, _, _ := bytes.Cut(b, []byte("\n"))
 	if string(bytes.TrimSuffix(first, []byte("\r"))) != "#EXTM3U" {
@@ -268,7 +271,7 @@ func parseMedia(sink *collector, rawURL string, body []byte) *mediaText {
 		return nil
 	}
 	p := &mediaReader{textReader: r, m: &mediaText{url: rawURL, size: len(body), version: 1}, seen: make(map[string]bool), next: make(map[string]int64)}
-	for l := range playlist.Scan(body) {
+	for l := range playlist.Scan(bytes.TrimPrefix(body, byteOrderMark)) {
 		r.line, r.tag = l.Number, l.Tag
 		if l.Tag == "" {
 			p.uri(l.Value)
@@ -532,6 +535,8 @@ func (m *mediaText) ahead() (msn uint64, part int) {
 	switch {
 	case n == 0:
 		return m.msn, -1
+	case m.segments[n-1].open() && m.partTarget == 0:
+		return m.segments[n-1].msn, -1
 	case m.partTarget == 0:
 		return m.segments[n-1].msn + 1, -1
 	case m.segments[n-1].open():

@@ -109,16 +109,16 @@ func (c *update) kept() {
 			hint, hinted = h.uri, true
 		}
 	}
+	if last, _, ok := n.last(); ok && len(p.segments) > 0 && !n.endList {
+		if l, _, _ := p.last(); l > last {
+			c.sink.add(ruleSegmentRemoved, c.at("", 0), "segment %d was the last, now %d is", l, last)
+		}
+	}
 	// A sequence number that moved otherwise than segments did shows in
 	// their URIs.
 	if shift, ok := c.shifted(); ok {
 		c.sink.add(ruleSequenceSkip, c.at("EXT-X-MEDIA-SEQUENCE", 0), "known segments are numbered %d off", shift)
 		return
-	}
-	if last, _, ok := n.last(); ok && len(p.segments) > 0 && !n.endList {
-		if l, _, _ := p.last(); l > last {
-			c.sink.add(ruleSegmentRemoved, c.at("", 0), "segment %d was the last, now %d is", l, last)
-		}
 	}
 	partless := false // an older segment kept its parts
 	for i := range n.segments {
@@ -147,20 +147,24 @@ func (c *update) kept() {
 	}
 }
 
-// shifted looks for the first segment of next under another number in prev.
+// shifted looks for a segment of prev that has another number in next.
 func (c *update) shifted() (int64, bool) {
-	n := &c.next.segments
-	if len(*n) == 0 || (*n)[0].open() || (*n)[0].gap {
-		return 0, false
-	}
-	first := &(*n)[0]
-	o := c.prev.segment(first.msn)
-	if o != nil && o.uri == first.uri {
-		return 0, false
-	}
+	numbers := make(map[source]uint64)
 	for i := range c.prev.segments {
-		if s := &c.prev.segments[i]; s.uri == first.uri && !s.gap && s.duration == first.duration {
-			return int64(first.msn) - int64(s.msn), true
+		if s := &c.prev.segments[i]; !s.open() && !s.gap {
+			numbers[s.uri] = s.msn
+		}
+	}
+	for i := range c.next.segments {
+		s := &c.next.segments[i]
+		if s.open() || s.gap {
+			continue
+		}
+		if o := c.prev.segment(s.msn); o != nil && o.uri == s.uri {
+			continue // listed twice, perhaps, but where it was
+		}
+		if was, ok := numbers[s.uri]; ok && was != s.msn {
+			return int64(s.msn) - int64(was), true
 		}
 	}
 	return 0, false

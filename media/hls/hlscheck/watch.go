@@ -165,7 +165,7 @@ func (w *watcher) headers(a *answer, m *mediaText, blocking bool) {
 // reported why.
 func (w *watcher) reload(ctx context.Context, cur *mediaText) (next *mediaText, delta bool) {
 	w.reloads++
-	if cur.control == nil || !cur.control.block {
+	if cur.control == nil || !cur.control.block || cur.hasParts && cur.partTarget == 0 {
 		return w.poll(ctx, cur), false
 	}
 	msn, part := cur.ahead()
@@ -265,6 +265,7 @@ func (w *watcher) fetchFull(ctx context.Context, cur *mediaText, asked string, b
 // merge applies a delta update and checks how much it skips.
 func (w *watcher) merge(cur, d *mediaText) *mediaText {
 	at := w.at("EXT-X-SKIP", d.skipLine)
+	(&single{sink: w.run.sink, m: d}).version()
 	if d.skipped == 0 {
 		w.run.sink.add(ruleDeltaDiffers, at, "it skips nothing")
 	}
