@@ -2,6 +2,7 @@ package hls
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/freshet-live/freshet/media/hls/playlist"
@@ -50,10 +51,14 @@ var control = playlist.ServerControl{
 	CanSkipUntil:   6 * targetDuration,
 }
 
+// WholeBroadcast is a Window without end.
+const WholeBroadcast time.Duration = math.MaxInt64
+
 // Config tunes a Muxer. The zero value works.
 type Config struct {
 	// Window is how much of the past the playlists list; 90 s by default,
-	// 30 s at least.
+	// 30 s at least. WholeBroadcast lets nothing leave and makes them EVENT
+	// playlists; it needs a disk.
 	Window time.Duration
 	// MaxBytes bounds the media kept for one rendition; 64 MiB by default.
 	// Old segments leave early to keep to it, down to the 30 s that must

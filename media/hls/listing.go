@@ -239,6 +239,10 @@ func (r *rendition) trim() {
 		default:
 			return
 		}
+		if !r.trimmed && cfg.Window == WholeBroadcast && r.log != nil {
+			cfg.Logger.Warn("hls: there is no room for the whole broadcast: its beginning leaves the playlist", "track", r.track)
+		}
+		r.trimmed = true
 		if first.entry.Discontinuity {
 			r.firstDis++
 		}

@@ -2,8 +2,10 @@ package hls
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,4 +220,118 @@ func TestVOD(t *testing.T) {
 			t.Error(fmt.Errorf("nothing on disk: %w", err))
 		}
 	})
+}
+
+// TestEvent keeps all of a broadcast: nothing leaves its playlist, which says
+// so, also at its end and when the disk can hold only a part of it.
+func TestEvent(t *testing.T) {
+	for name, limit := range map[string]int64{"enough disk": 1 << 30, "too little disk": 400 << 10} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := openStore(t, dvr.Config{Dir: dir, Limit: limit})
+				defer stop()
+				m := NewMuxer(Config{Window: WholeBroadcast})
+				m.Store(begin(t, s))
+				o := observe(t, m)
+				full := limit == 1<<30
+				o.allow["type-changed"], o.allow["type-removed"] = !full, !full
+				v := video("video0", &vp9, wall(), gops(120, 60, 30)...)
+				for i := range v.frames {
+					v.frames[i].Data = make([]byte, 200) // 1.5 MB
+				}
+				m.Start(tracks(v))
+				for i := 0; i < len(v.frames); i += 600 { // the disk follows
+					play(t, m, script{track: v.track, frames: v.frames[i : i+600]})
+					synctest.Wait()
+					if n := s.Size(); n > limit+limit/10+limit/20 {
+						t.Fatalf("%d bytes on disk, the limit is %d", n, limit)
+					}
+				}
+				m.Close()
+				synctest.Wait()
+				p := listed(t, m, "video0")
+				if complete := p.MediaSequence == m.firstMSN; complete != full || (p.Type == playlist.TypeEvent) != full || !p.EndList {
+					t.Errorf("type %q, ended %v, complete %v", p.Type, p.EndList, complete)
+				}
+				if len(p.Segments) < 10 {
+					t.Errorf("%d segments", len(p.Segments))
+				}
+			})
+		})
+	}
+}
+
+// TestWithoutDisk has the disk fail: what is recent is served from memory,
+// and the disk is used again once it works.
+func TestWithoutDisk(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := openStore(t, dvr.Config{Dir: dir})
+		const bound = 2 << 20
+		m := NewMuxer(Config{Window: 10 * time.Minute, MaxBytes: bound})
+		m.Store(begin(t, s))
+		observe(t, m)
+		v := video("video0", &vp9, wall(), gops(150, 60, 30)...)
+		for i := range v.frames {
+			v.frames[i].Data = make([]byte, 1000)
+		}
+		m.Start(tracks(v))
+		r := m.renditions[0]
+		write := func(from, to int) {
+			for i := from; i < to; i += 600 {
+				play(t, m, script{track: v.track, frames: v.frames[i : i+600]})
+				synctest.Wait()
+			}
+		}
+		write(0, 3000)
+		if d := time.Duration(r.duration); d < 95*time.Second {
+			t.Errorf("with a disk %v are listed", d)
+		}
+		// A folder where the journal was: nobody can write it, root included.
+		journal := filepath.Join(folders(t, dir)[0], "journal")
+		if err := errors.Join(os.Rename(journal, journal+".kept"), os.Mkdir(journal, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		write(3000, 6000)
+		if r.bytes > bound+bound/4 {
+			t.Errorf("%d bytes in memory, bound %d", r.bytes, bound)
+		}
+		if d := time.Duration(r.duration); d < minWindow || d > 90*time.Second {
+			t.Errorf("without a disk %v are listed", d)
+		}
+		if err := errors.Join(os.Remove(journal), os.Rename(journal+".kept", journal)); err != nil {
+			t.Fatal(err)
+		}
+		write(6000, 9000)
+		before := listed(t, m, "video0")
+		stop()
+
+		s, stop = openStore(t, dvr.Config{Dir: dir})
+		defer stop()
+		m = NewMuxer(Config{Window: 10 * time.Minute})
+		if !m.Store(resume(t, s)) {
+			t.Fatal("nothing was restored")
+		}
+		// What was never written is not listed, nor is what lies before it.
+		after := listed(t, m, "video0")
+		if n := len(after.Segments); n < 20 || n > 26 {
+			t.Errorf("%d segments were restored of %d", n, len(before.Segments))
+		}
+		for _, f := range append(before.CheckUpdate(after), after.Check()...) {
+			if f.Rule != "hint-broken" && f.Rule != "window" {
+				t.Error(f)
+			}
+		}
+	})
+}
+
+// folders lists the renditions' folders of a store.
+func folders(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "*", "*", "*"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d folders: %v", len(all), err)
+	}
+	return all
 }

@@ -56,6 +56,7 @@ type rendition struct {
 	peak     float64 // highest bit rate of a segment, bit/s
 	rate     float64 // frames per second of the last segment
 	ended    bool
+	trimmed  bool     // a segment has left
 	versions uint64   // published so far
 	log      *dvr.Log // nil: nothing is kept on disk
 

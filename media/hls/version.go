@@ -57,6 +57,9 @@ func (r *rendition) render() *version {
 		Segments: make([]playlist.Segment, 0, len(r.listed)+1),
 		EndList:  r.ended,
 	}
+	if r.m.cfg.Window == WholeBroadcast && r.log != nil && !r.trimmed {
+		m.Type = playlist.TypeEvent // at the end as well: EXT-X-ENDLIST is all that may be added
+	}
 	for _, s := range r.listed {
 		m.Segments = append(m.Segments, s.entry)
 	}

@@ -50,6 +50,7 @@ type Config struct {
 	PublicHosts                   *[]string
 	MoQURLs                       *[]string
 	HLSURL                        string
+	HLSWindow, HLSDir, HLSLimit   string
 	Bench                         bool
 	LogLevel, LogFormat           string
 }
@@ -84,6 +85,11 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 	if role.Ingest && !role.API {
 		c.StreamKeys = list(fs, "stream-key", "`ROOM=KEY` that may publish (repeatable)")
 		fs.StringVar(&c.AdmissionURL, "admission-url", "", "`URL` that is asked whether a stream key may publish, such as https://api:4443/v1/admission")
+	}
+	if role.HLS {
+		fs.StringVar(&c.HLSWindow, "hls-window", "30m", "how much of the past LL-HLS lists, and for how long a broadcast that is over stays playable, a `duration` such as 2h; or all")
+		fs.StringVar(&c.HLSDir, "hls-dir", "", "`folder` for the past of LL-HLS; none keeps a minute or two in memory; default hls in the data folder")
+		fs.StringVar(&c.HLSLimit, "hls-disk-limit", "20GiB", "`bytes` that the past of LL-HLS may take on disk, with MiB, GiB or TiB; the oldest goes first")
 	}
 	if role.API {
 		c.MoQURLs = list(fs, "moq-url", "`URL` of a node that pages connect to, with ;sha256=HEX as needed (repeatable; default this one)")
@@ -177,6 +183,14 @@ func (c *Config) check() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("%w: --tls-cert and --tls-key belong together", ErrUsage)
+	}
+	if c.Role.HLS {
+		if _, err := c.hlsWindow(); err != nil {
+			return err
+		}
+		if _, err := parseBytes(c.HLSLimit); err != nil {
+			return fmt.Errorf("%w: --hls-disk-limit: %w", ErrUsage, err)
+		}
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("%w: --log-format is text or json", ErrUsage)

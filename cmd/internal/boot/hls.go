@@ -12,9 +12,21 @@ func (p *process) openHLS(context.Context) error {
 	if !p.cfg.Role.HLS {
 		return nil
 	}
+	window, err := p.cfg.hlsWindow()
+	if err != nil {
+		return err
+	}
+	past, err := p.openPast(window)
+	if err != nil {
+		return err
+	}
+	if past == nil {
+		window = 0 // what memory holds by default
+	}
 	h := hls.NewServer(hls.ServerConfig{
 		Subscriber: p.node, Namespace: liveNamespace, Authorize: p.authorizeHLS,
 		AllowedOrigins: *p.cfg.AllowedOrigins, Logger: p.log,
+		Store: past, Muxer: hls.Config{Window: window},
 	})
 	p.mux.Handle("/hls/", h)
 	p.add("hls", h.Run)

@@ -81,6 +81,9 @@ type op struct {
 	do   func()
 }
 
+// ErrInUse is the error of Open for a folder that another process has.
+var ErrInUse = errors.New("dvr: in use by another process")
+
 // Open returns the store in cfg.Dir. It starts no goroutine; until Run runs,
 // nothing is written.
 func Open(cfg Config) (*Store, error) {
@@ -106,7 +109,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	if err := lock(s.lock); err != nil {
 		_ = s.lock.Close()
-		return nil, fmt.Errorf("dvr: %s is in use by another process: %w", cfg.Dir, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrInUse, cfg.Dir, err)
 	}
 	if err := s.scan(); err != nil {
 		_ = s.lock.Close()

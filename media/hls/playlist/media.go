@@ -14,7 +14,10 @@ type Media struct {
 	TargetDuration      time.Duration // whole seconds
 	PartTarget          time.Duration // 0: no partial segments
 	Control             ServerControl
-	MediaSequence       uint64
+	// Type is EXT-X-PLAYLIST-TYPE: TypeEvent, TypeVOD, or "" for a playlist
+	// whose segments may leave.
+	Type          string
+	MediaSequence uint64
 	// Discontinuities is the discontinuity sequence number of the first
 	// segment; HasDiscontinuities tells whether the playlist states it.
 	Discontinuities    uint64
@@ -30,6 +33,12 @@ type Media struct {
 	Reports []Report
 	EndList bool
 }
+
+// Values of EXT-X-PLAYLIST-TYPE (bis, section 4.4.3.5).
+const (
+	TypeEvent = "EVENT" // segments are added at the end and never leave
+	TypeVOD   = "VOD"   // nothing changes
+)
 
 // ServerControl is EXT-X-SERVER-CONTROL (bis, section 4.4.3.8). Zero
 // durations are left out.
@@ -89,6 +98,10 @@ func (m *Media) Append(b []byte) []byte {
 	b = append(b, "\n#EXT-X-TARGETDURATION:"...)
 	b = strconv.AppendInt(b, int64(m.TargetDuration/time.Second), 10)
 	b = append(b, '\n')
+	if m.Type != "" {
+		b = append(b, "#EXT-X-PLAYLIST-TYPE:"...)
+		b = append(append(b, m.Type...), '\n')
+	}
 	if m.IndependentSegments {
 		b = append(b, "#EXT-X-INDEPENDENT-SEGMENTS\n"...)
 	}

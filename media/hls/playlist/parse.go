@@ -169,7 +169,8 @@ func ParseMedia(b []byte) (*Media, error) {
 		tag, value, _ := strings.Cut(s, ":")
 		switch tag {
 		case "#EXT-X-VERSION", "#EXT-X-TARGETDURATION", "#EXT-X-MEDIA-SEQUENCE", "#EXT-X-DISCONTINUITY-SEQUENCE",
-			"#EXT-X-PART-INF", "#EXT-X-SERVER-CONTROL", "#EXT-X-SKIP", "#EXT-X-ENDLIST", "#EXT-X-INDEPENDENT-SEGMENTS":
+			"#EXT-X-PART-INF", "#EXT-X-SERVER-CONTROL", "#EXT-X-SKIP", "#EXT-X-ENDLIST", "#EXT-X-INDEPENDENT-SEGMENTS",
+			"#EXT-X-PLAYLIST-TYPE":
 			if seen[tag] {
 				r.fail("%s twice", tag)
 			}
@@ -192,6 +193,10 @@ func ParseMedia(b []byte) (*Media, error) {
 			m.Discontinuities, m.HasDiscontinuities = r.integer(tag, value, math.MaxInt64), true
 		case "#EXT-X-INDEPENDENT-SEGMENTS":
 			m.IndependentSegments = true
+		case "#EXT-X-PLAYLIST-TYPE":
+			if m.Type = value; value != TypeEvent && value != TypeVOD {
+				r.fail("EXT-X-PLAYLIST-TYPE:%s (bis 4.4.3.5)", value)
+			}
 		case "#EXT-X-PART-INF":
 			m.PartTarget = r.seconds("PART-TARGET", r.required(tag, r.attributes(value), "PART-TARGET"))
 			if m.PartTarget == 0 {

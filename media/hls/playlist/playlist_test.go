@@ -142,6 +142,14 @@ func TestCheckUpdate(t *testing.T) {
 	if f := m.CheckUpdate(short); len(f) != 1 || f[0].Rule != "window" {
 		t.Errorf("window: %v", f)
 	}
+	event := parse(t, strings.Replace(live, "#EXT-X-INDEPENDENT", "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT", 1))
+	if f := event.CheckUpdate(m); len(f) != 1 || f[0].Rule != "type-changed" {
+		t.Errorf("type-changed: %v", f)
+	}
+	short.Type = TypeEvent
+	if f := event.CheckUpdate(short); len(f) != 2 || f[0].Rule != "type-removed" {
+		t.Errorf("type-removed: %v", f)
+	}
 	ended := parse(t, live)
 	ended.EndList = true
 	if f := ended.CheckUpdate(m); len(f) != 1 || f[0].Rule != "end-undone" {

@@ -172,6 +172,12 @@ func (m *Media) CheckUpdate(next *Media) []Finding {
 	if m.Version != next.Version {
 		f.add("version-changed", "bis 6.2.1", "EXT-X-VERSION %d became %d", m.Version, next.Version)
 	}
+	if m.Type != next.Type {
+		f.add("type-changed", "bis 6.2.1", "EXT-X-PLAYLIST-TYPE %q became %q", m.Type, next.Type)
+	}
+	if m.Type != "" && next.MediaSequence != m.MediaSequence {
+		f.add("type-removed", "bis 4.4.3.5", "segments left a playlist of type %s", m.Type)
+	}
 	if m.EndList && !next.EndList {
 		f.add("end-undone", "bis 6.2.1", "EXT-X-ENDLIST disappeared")
 	}
