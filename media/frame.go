@@ -23,7 +23,7 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d/time.Microsecond) }
 // Sub returns the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Microsecond }
 
-// Frame is one coded picture or audio frame. It is immutable once handed to
+// Frame is one coded picture, audio frame or cue of text. It is immutable once handed to
 // a TrackWriter: all readers share Data.
 //
 // Frames of a track come in decode order; with B-frames PTS is therefore not
@@ -36,9 +36,12 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Micro
 //     delimiter.
 //   - VP8, VP9: one frame (VP9: one superframe).
 //   - Opus: one packet. AAC: one raw access unit without ADTS.
+//   - AC-3: one synchronization frame. E-AC-3: the synchronization frames of
+//     all substreams for one span of time.
+//   - WebVTT: one cue block, whose timings count from PTS.
 type Frame struct {
 	PTS Time
-	// Key tells that decoding can start here. Always true for audio.
+	// Key tells that decoding can start here. Always true for audio and text.
 	Key  bool
 	Data []byte
 	// Format is the format in force. It is set on every key frame and may be

@@ -114,8 +114,8 @@ func (c *Catalog) Track(name string) (*Track, bool) {
 	return &c.Tracks[i], true
 }
 
-// Kind returns whether the track carries pictures or sound, 0 when neither
-// its codec nor its role tells.
+// Kind returns whether the track carries pictures, sound or text, 0 when
+// neither its codec nor its role tells.
 func (t *Track) Kind() media.Kind {
 	if k := t.Format.Codec.Kind(); k != 0 {
 		return k
@@ -125,9 +125,22 @@ func (t *Track) Kind() media.Kind {
 		return media.Video
 	case "audio":
 		return media.Audio
+	case RoleSubtitle, RoleCaption:
+		return media.Text
 	}
 	return 0
 }
+
+// Roles of tracks with text (draft-ietf-moq-msf, section "Track role").
+const (
+	// RoleSubtitle: a transcription of what is spoken.
+	RoleSubtitle = "subtitle"
+	// RoleCaption: what there is to hear, for those who do not.
+	RoleCaption = "caption"
+)
+
+// MIMETypeWebVTT is the mimeType that MSF has for a track of WebVTT cues.
+const MIMETypeWebVTT = "text/vtt"
 
 // CodecOf returns the codec that a codec string names, 0 for one that freshet
 // does not carry. Both kinds of H.264 and H.265 strings are known: those with
@@ -153,6 +166,12 @@ func CodecOf(mime string) media.Codec {
 		if strings.HasPrefix(rest, "40.") || rest == "40" || rest == "67" {
 			return media.AAC
 		}
+	case "ac-3":
+		return media.AC3
+	case "ec-3":
+		return media.EC3
+	case "wvtt":
+		return media.WebVTT
 	}
 	return 0
 }

@@ -357,7 +357,8 @@ func TestCodecOf(t *testing.T) {
 	for mime, want := range map[string]media.Codec{
 		"avc1.64001f": media.H264, "avc3.42E01E": media.H264, "hvc1.1.6.L93.B0": media.H265, "hev1.1.6.L93.B0": media.H265,
 		"av01.0.04M.08": media.AV1, "av01": media.AV1, "vp09.00.10.08": media.VP9, "vp8": media.VP8, "opus": media.Opus,
-		"mp4a.40.2": media.AAC, "mp4a.40.5": media.AAC, "mp4a.6B": 0, "ac-3": 0, "flac": 0, "": 0,
+		"mp4a.40.2": media.AAC, "mp4a.40.5": media.AAC, "mp4a.6B": 0, "ac-3": media.AC3, "ec-3": media.EC3,
+		"wvtt": media.WebVTT, "flac": 0, "": 0,
 	} {
 		if got := CodecOf(mime); got != want {
 			t.Errorf("CodecOf(%q) = %v, want %v", mime, got, want)

@@ -48,6 +48,7 @@ type msfTrack struct {
 	InitData         string   `json:"initData,omitempty"` // draft-00
 	Depends          []string `json:"depends,omitempty"`
 	Codec            string   `json:"codec,omitempty"`
+	MIMEType         string   `json:"mimeType,omitempty"`
 	Framerate        float64  `json:"framerate,omitempty"`
 	Bitrate          float64  `json:"bitrate,omitempty"`
 	MaxGroupDuration float64  `json:"maxGroupDuration,omitempty"`
@@ -94,6 +95,9 @@ func (c *Catalog) MarshalMSF() ([]byte, error) {
 			Samplerate:       float64(t.Format.SampleRate),
 			Lang:             t.Language,
 			EncryptionScheme: t.Encryption,
+		}
+		if t.Format.Codec == media.WebVTT {
+			m.MIMEType = MIMETypeWebVTT
 		}
 		if t.Live {
 			m.TargetLatency = float64(t.TargetLatency.Milliseconds())
@@ -274,6 +278,10 @@ func (m *msfTrack) track(initData string) (Track, error) {
 	if err := t.initialize(initData); err != nil {
 		return Track{}, err
 	}
+	if m.Codec == "" && m.MIMEType == MIMETypeWebVTT {
+		t.Format.Codec, t.Format.MIME = media.WebVTT, "wvtt"
+	}
+	t.Format.Language, t.Format.Label = t.Language, t.Label
 	if t.Kind() == media.Audio {
 		t.Format.Channels = channels(m.ChannelConfig)
 	}

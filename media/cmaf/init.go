@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/codec"
 )
 
 // TrackID is the track_ID in every file: CMAF keeps each track in its own.
@@ -188,6 +189,16 @@ func sampleEntry(f *media.Format) ([]byte, error) {
 			return nil, err
 		}
 		return audioEntry(f, "Opus", 48000, config), nil
+	case media.AC3:
+		if _, err := codec.ParseAC3Config(f.Description); err != nil {
+			return nil, &UnsupportedError{f.Codec, err.Error()}
+		}
+		return audioEntry(f, "ac-3", Timescale(f), rawBox(nil, "dac3", f.Description)), nil
+	case media.EC3:
+		if _, err := codec.ParseEC3Config(f.Description); err != nil {
+			return nil, &UnsupportedError{f.Codec, err.Error()}
+		}
+		return audioEntry(f, "ec-3", Timescale(f), rawBox(nil, "dec3", f.Description)), nil
 	case media.VP8:
 		return nil, &UnsupportedError{f.Codec, "not offered in CMAF"}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/opus"
 
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/codec"
 )
 
 // VideoTimescale is the timescale of every video track, in ticks per second:
@@ -30,6 +31,11 @@ func Timescale(f *media.Format) uint32 {
 			return uint32(f.SampleRate)
 		}
 		return 48000
+	case media.AC3, media.EC3:
+		if f.SampleRate > 0 {
+			return uint32(f.SampleRate)
+		}
+		return 48000
 	}
 	return VideoTimescale
 }
@@ -46,6 +52,13 @@ func FrameDuration(f *media.Format, data []byte) int64 {
 			return 960
 		}
 		return 1024
+	case media.AC3:
+		return codec.AC3Samples
+	case media.EC3:
+		if _, samples, err := codec.EC3ConfigOf(data); err == nil {
+			return int64(samples)
+		}
+		return codec.AC3Samples
 	}
 	if f.FrameRate >= 1 {
 		return int64(VideoTimescale/f.FrameRate + 0.5)

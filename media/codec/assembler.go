@@ -42,7 +42,7 @@ type Assembler interface {
 	// Assemble makes a Frame of one access unit: NAL units without start
 	// code or length (H.264, H.265), OBUs with or without size field (AV1),
 	// or exactly one element (VP8 and VP9 frame, Opus packet, raw AAC
-	// access unit). It copies what it keeps: unit may be reused.
+	// access unit, AC-3 frame, E-AC-3 access unit). It copies what it keeps: unit may be reused.
 	//
 	// The Frame's Format is set on every key frame. Its pointer stays the
 	// same while the format does, so that a new pointer is a new format.
@@ -82,6 +82,8 @@ func NewAssembler(f media.Format) (Assembler, error) {
 		return newOpusAssembler(f)
 	case media.AAC:
 		return newAACAssembler(f)
+	case media.AC3, media.EC3:
+		return newDolbyAssembler(f)
 	default:
 		return nil, fmt.Errorf("%w: %v", ErrUnsupported, f.Codec)
 	}

@@ -165,6 +165,8 @@ func Duration(f *media.Format, data []byte) time.Duration {
 			samples = 960
 		}
 		return time.Duration(samples) * time.Second / time.Duration(c.SampleRate)
+	case media.AC3, media.EC3:
+		return dolbyDuration(f.Codec, data)
 	}
 	return 0
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // ParseDescription builds the Format that a configuration record describes:
-// avcC, hvcC, av1C, OpusHead or AudioSpecificConfig. Description is a copy of
+// avcC, hvcC, av1C, OpusHead, AudioSpecificConfig, dac3 or dec3. Description is a copy of
 // desc. VP8 and VP9 have none, and Opus may come without; for these and for an
 // empty desc it fails with ErrNoFormat.
 func ParseDescription(c media.Codec, desc []byte) (media.Format, error) {
@@ -38,6 +38,16 @@ func ParseDescription(c media.Codec, desc []byte) (media.Format, error) {
 		f, err = opusFormatOf(desc)
 	case media.AAC:
 		f, err = AACFormat(desc)
+	case media.AC3:
+		var a AC3Config
+		if a, err = ParseAC3Config(desc); err == nil {
+			f = a.format()
+		}
+	case media.EC3:
+		var e EC3Config
+		if e, err = ParseEC3Config(desc); err == nil {
+			f = e.format()
+		}
 	case media.VP8, media.VP9:
 		err = fmt.Errorf("%w: %v has no description", ErrNoFormat, c)
 	default:

@@ -26,16 +26,22 @@ const (
 	VP8      = "vp8.ivf"       // no sound
 )
 
-// All lists every clip.
+// Clips of sound only, one second each.
+const (
+	AC3 = "ac3.mp4" // AC-3, 5.1 channels
+	EC3 = "ec3.mp4" // E-AC-3, 5.1 channels
+)
+
+// All lists every clip with pictures.
 var All = []string{H264AAC, H265Opus, AV1Opus, VP9Opus, VP8}
 
 // Track is one track of a clip.
 type Track struct {
 	// Entry is the MP4 sample entry type (avc1, hvc1, av01, vp09, mp4a,
-	// Opus), for IVF its FourCC (VP80).
+	// Opus, ac-3, ec-3), for IVF its FourCC (VP80).
 	Entry string
 	// Config is the content of the sample entry's configuration box (avcC,
-	// hvcC, av1C, vpcC, dOps, esds); nil for IVF.
+	// hvcC, av1C, vpcC, dOps, esds, dac3, dec3); nil for IVF.
 	Config        []byte
 	Width, Height int // video
 	Samples       []Sample
@@ -136,7 +142,7 @@ func openTrack(file, trak []byte) Track {
 		t.Width, t.Height = int(be.Uint16(entry[8+24:])), int(be.Uint16(entry[8+26:]))
 		t.Config = config(entry[8+78:], "avcC", "hvcC", "av1C", "vpcC")
 	case "soun":
-		t.Config = config(entry[8+28:], "esds", "dOps")
+		t.Config = config(entry[8+28:], "esds", "dOps", "dac3", "dec3")
 	}
 
 	table := func(typ string) []byte {

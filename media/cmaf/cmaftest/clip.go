@@ -147,6 +147,12 @@ func format(t *fmp4.InitTrack, file []byte) (media.Format, error) {
 		f.FrameRate, f.SampleRate, f.Channels = 0, c.Config.SampleRate, int(c.Config.ChannelConfig)
 	case *codecs.Opus:
 		f.Codec, f.MIME, f.FrameRate, f.Channels = media.Opus, "opus", 0, c.ChannelCount
+	case *codecs.AC3:
+		f.Codec, f.Description, f.MIME = media.AC3, config("dac3"), "ac-3"
+		f.FrameRate, f.SampleRate, f.Channels = 0, c.SampleRate, c.ChannelCount
+	case *codecs.EAC3:
+		f.Codec, f.Description, f.MIME = media.EC3, config("dec3"), "ec-3"
+		f.FrameRate, f.SampleRate, f.Channels = 0, c.SampleRate, c.ChannelCount
 	default:
 		return f, fmt.Errorf("codec %T", c)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpac3"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpav1"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph265"
@@ -75,6 +76,9 @@ func (d *depacketizer) reset() error {
 	case media.AAC:
 		dec := &aacDecoder{AACPacking: d.aac}
 		d.decode = dec.Decode
+	case media.AC3:
+		dec := &rtpac3.Decoder{}
+		err, d.decode = dec.Init(), decodeWith(dec.Decode, rtpac3.ErrMorePacketsNeeded, rtpac3.ErrNonStartingPacketAndNoPrevious)
 	default:
 		err = fmt.Errorf("rtpmedia: no RTP payload format for %v", d.codec)
 	}
@@ -107,7 +111,7 @@ func one(decode func(*rtp.Packet) ([]byte, error)) func(*rtp.Packet) ([][]byte, 
 
 // push takes the next packet. It returns the parts of the unit that the packet
 // completed and the unit's RTP timestamp, errMore, or what is wrong with the
-// payload. For AAC the parts are access units that follow each other.
+// payload. For AAC and AC-3 the parts are access units that follow each other.
 //
 // H.264 and H.265 units also end where the timestamp changes, for cameras that
 // never set the marker bit; the unit returned is then the one before the

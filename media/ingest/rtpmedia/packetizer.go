@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpac3"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpav1"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph265"
@@ -77,6 +78,9 @@ func NewPacketizer(f *media.Format, payloadType uint8) (*Packetizer, error) {
 			SizeLength: HBR.SizeLength, IndexLength: HBR.IndexLength, IndexDeltaLength: HBR.IndexDeltaLength,
 			PayloadMaxSize: maxPayload,
 		}
+		err, p.encode = e.Init(), func(f media.Frame) ([]*rtp.Packet, error) { return e.Encode([][]byte{f.Data}) }
+	case media.AC3:
+		e := &rtpac3.Encoder{PayloadMaxSize: maxPayload}
 		err, p.encode = e.Init(), func(f media.Frame) ([]*rtp.Packet, error) { return e.Encode([][]byte{f.Data}) }
 	default:
 		err = fmt.Errorf("rtpmedia: no RTP payload format for %v", f.Codec)

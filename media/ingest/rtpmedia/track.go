@@ -22,7 +22,7 @@ type TrackConfig struct {
 	// ParameterSets are NAL units from signalling (sprop-parameter-sets).
 	ParameterSets [][]byte
 	// ClockRate is of the RTP timestamps, in Hz; 0 means the payload format's
-	// own: 90 kHz for video, 48 kHz for Opus, the sample rate for AAC.
+	// own: 90 kHz for video, 48 kHz for Opus, the sample rate for AAC and AC-3.
 	ClockRate int
 	// AAC is the layout of AU headers; the zero value means HBR.
 	AAC AACPacking
@@ -101,12 +101,12 @@ func NewTrack(cfg TrackConfig) (*Track, error) {
 
 // clockRate is the RTP clock rate that the payload formats prescribe: 90 kHz
 // for video, 48 kHz for Opus (RFC 7587, section 4.1), the sample rate for AAC
-// (RFC 3640, section 4.1).
+// (RFC 3640, section 4.1) and AC-3 (RFC 4184, section 5.1).
 func clockRate(known *media.Format, signalled media.Format) int {
 	switch signalled.Codec {
 	case media.Opus:
 		return 48000
-	case media.AAC:
+	case media.AAC, media.AC3:
 		if known != nil && known.SampleRate > 0 {
 			return known.SampleRate
 		}
@@ -157,12 +157,18 @@ func (t *Track) Packet(pkt *rtp.Packet, arrived time.Time) error {
 		t.skip = !pkt.Marker && t.Codec().Kind() == media.Video
 		return nil
 	}
-	if t.Codec() != media.AAC {
+	samples := uint32(0) // of each part, when the parts follow each other
+	switch t.Codec() {
+	case media.AAC:
+		samples = aacSamples
+	case media.AC3:
+		samples = codec.AC3Samples
+	default:
 		return t.unit(unit, ts, arrived)
 	}
 	for i, au := range unit {
-		// 1024 samples each; the packet's timestamp is the first one's.
-		if err := t.unit([][]byte{au}, ts+uint32(i)*aacSamples, arrived); err != nil {
+		// The packet's timestamp is the first one's.
+		if err := t.unit([][]byte{au}, ts+uint32(i)*samples, arrived); err != nil {
 			return err
 		}
 	}

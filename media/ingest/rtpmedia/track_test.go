@@ -16,6 +16,7 @@ import (
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/codec"
 	"github.com/freshet-live/freshet/media/ingest"
+	"github.com/freshet-live/freshet/testdata/clips"
 )
 
 // Parameter sets, sequence headers and the start of key frames of
@@ -176,9 +177,10 @@ func TestRoundTrip(t *testing.T) {
 		{media.Format{Codec: media.VP9}, long(vp9Key), vp9Inter},
 		{media.Format{Codec: media.Opus, Channels: 2}, []byte{0xfc, 1, 2, 3}, []byte{0xfc, 4, 5}},
 		{media.Format{Codec: media.AAC, Description: []byte{0x11, 0x90}}, pad, []byte{1, 2, 3}},
+		{media.Format{Codec: media.AC3, SampleRate: 48000}, clips.Audio(clips.AC3).Samples[0].Data, clips.Audio(clips.AC3).Samples[1].Data},
 	} {
 		t.Run(c.format.Codec.String(), func(t *testing.T) {
-			r := newRig(t, media.Format{Codec: c.format.Codec, Channels: c.format.Channels, Description: descriptionIfAudio(c.format)})
+			r := newRig(t, media.Format{Codec: c.format.Codec, SampleRate: c.format.SampleRate, Channels: c.format.Channels, Description: descriptionIfAudio(c.format)})
 			key := media.Frame{Key: true, Data: c.key}
 			if c.format.Kind() == media.Video && c.format.Description != nil {
 				key.Format = &c.format

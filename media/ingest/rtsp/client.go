@@ -215,6 +215,8 @@ func rtpFormat(f *media.Format, payloadType uint8) (format.Format, error) {
 		return &format.VP9{PayloadTyp: payloadType}, nil
 	case media.Opus:
 		return &format.Opus{PayloadTyp: payloadType, ChannelCount: f.Channels}, nil
+	case media.AC3:
+		return &format.AC3{PayloadTyp: payloadType, SampleRate: f.SampleRate, ChannelCount: f.Channels}, nil
 	case media.AAC:
 		var config mpeg4audio.AudioSpecificConfig
 		if err := config.Unmarshal(f.Description); err != nil {

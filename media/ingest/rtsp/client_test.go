@@ -93,6 +93,29 @@ func TestClientPublishesEveryCodec(t *testing.T) {
 	}
 }
 
+// TestClientPublishesAC3 sends what ffmpeg's encoder makes: ffmpeg itself has
+// AC-3 over RTP for receiving only.
+func TestClientPublishesAC3(t *testing.T) {
+	for name, transport := range map[string]Transport{"tcp": TCP, "udp": UDP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			b := serve(t, nil)
+			b.start(t, ctx, &Client{Transport: transport}, "/demo", testSource(t, ctx, source.Options{NoVideo: true, Audio: media.AC3}))
+			audio := b.recorder(t, ctx).Track(t, ctx, media.AC3, 30)
+			if f := audio.Format(); f.MIME != "ac-3" || f.SampleRate != 48000 || f.Channels != 2 || f.Bitrate != 192_000 || len(f.Description) != 3 {
+				t.Errorf("format %+v", f)
+			}
+			frames := audio.Frames()
+			for i := 1; i < len(frames); i++ {
+				if d := frames[i].PTS.Sub(frames[i-1].PTS); (d - 32*time.Millisecond).Abs() > 2*time.Millisecond {
+					t.Errorf("frame %d is %v after the one before", i, d)
+				}
+			}
+		})
+	}
+}
+
 // finite is a source that ends.
 type finite struct {
 	*source.Reader

@@ -93,6 +93,11 @@ func trackConfig(f format.Format) (rtpmedia.TrackConfig, bool) {
 		return rtpmedia.TrackConfig{
 			Format: media.Format{Codec: media.Opus, SampleRate: 48000, Channels: f.ChannelCount},
 		}, true
+	case *format.AC3:
+		return rtpmedia.TrackConfig{
+			Format:    media.Format{Codec: media.AC3, SampleRate: f.SampleRate, Channels: f.ChannelCount},
+			ClockRate: f.ClockRate(),
+		}, true
 	case *format.MPEG4Audio:
 		config, err := f.Config.Marshal()
 		if err != nil {

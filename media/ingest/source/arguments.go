@@ -87,6 +87,10 @@ func arguments(input string, o Options) (args []string, plan []output, err error
 			audio = append(audio, "-c:a", "libopus", "-b:a", "96k", "-frame_duration", strconv.Itoa(opusFrame))
 		case media.AAC:
 			audio = append(audio, "-c:a", "aac", "-b:a", "128k")
+		case media.AC3:
+			audio = append(audio, "-c:a", "ac3", "-b:a", "192k")
+		case media.EC3:
+			audio = append(audio, "-c:a", "eac3", "-b:a", "192k")
 		default:
 			return nil, nil, fmt.Errorf("source: no encoder for %v", o.Audio)
 		}

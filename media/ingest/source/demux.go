@@ -116,6 +116,10 @@ func newTrack(it *fmp4.InitTrack, o Options) (*track, error) {
 		}
 		f = media.Format{Codec: media.AAC, Description: config}
 		t.split, t.step = whole, t.timeScale*1024/audioRate
+	case *codecs.AC3:
+		f.Codec, t.split, t.step = media.AC3, whole, t.timeScale*codec.AC3Samples/audioRate
+	case *codecs.EAC3:
+		f.Codec, t.split, t.step = media.EC3, whole, t.timeScale*codec.AC3Samples/audioRate
 	default:
 		return nil, fmt.Errorf("MP4 track of unknown codec %T", c)
 	}

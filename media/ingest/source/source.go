@@ -29,8 +29,8 @@ const TestSource = "testsrc"
 // Options say what to make of the input. The zero value makes H.264 without
 // B-frames and Opus.
 type Options struct {
-	// Video is H264, H265, AV1, VP9 or VP8; 0 means H264. Audio is Opus or
-	// AAC; 0 means Opus.
+	// Video is H264, H265, AV1, VP9 or VP8; 0 means H264. Audio is Opus, AAC,
+	// AC3 or EC3; 0 means Opus.
 	Video, Audio media.Codec
 	// NoVideo and NoAudio leave a track out.
 	NoVideo, NoAudio bool
