@@ -141,10 +141,11 @@ func (s *State) Apply(r Record) error {
 	case r.Part != nil:
 		return s.applyPart(*r.Part)
 	case r.Close != nil:
-		if s.Open == nil || !r.Close.Gap && !validName(r.Close.Name) {
+		c := r.Close
+		if s.Open == nil || !c.Gap && (!validName(c.Name) || s.Open.File == "") || c.Key < 0 || c.Key > s.Open.Size {
 			return fmt.Errorf("%w: end of a segment", errRecord)
 		}
-		s.Open.Name, s.Open.Gap, s.Open.Key = r.Close.Name, r.Close.Gap, r.Close.Key
+		s.Open.Name, s.Open.Gap, s.Open.Key = c.Name, c.Gap, c.Key
 		s.Segments = append(s.Segments, *s.Open)
 		s.Open = nil
 	case r.First > 0:

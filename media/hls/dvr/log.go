@@ -401,6 +401,7 @@ func (l *Log) reconcile() error {
 		if err := os.Truncate(filepath.Join(l.dir, g.File), g.Size); err != nil {
 			return err
 		}
+		l.grow(g.Size - have[g.File])
 		have[g.File] = g.Size
 	}
 	if s.Open != nil {

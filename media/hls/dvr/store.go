@@ -323,6 +323,7 @@ func (s *Store) balance() {
 	}
 	s.mu.Unlock()
 	for _, l := range logs {
+		allowed -= l.journal
 		for i := range l.state.Segments {
 			g := &l.state.Segments[i]
 			listed += g.Size
