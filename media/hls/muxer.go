@@ -75,8 +75,13 @@ func Offered(c media.Codec) bool { return c.Kind() != 0 && c != media.VP8 }
 
 // Start begins a broadcast with the given tracks, or changes the set of
 // tracks of the present one. Tracks that HLS cannot carry are left out.
-// A track of a known name continues its rendition.
+// A track of a known name continues its rendition. No tracks change nothing.
 func (m *Muxer) Start(tracks []Track) {
+	if len(tracks) == 0 {
+		// The last catalog of a broadcast is empty. Until the publisher is
+		// back, players hold on to the renditions and the reports on them.
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.renditions {
