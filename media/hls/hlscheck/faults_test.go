@@ -124,6 +124,8 @@ var faults = []struct {
 	{want: "date-time", what: "no dates", with: []string{"date-time-differs", "discontinuity-differs"}, plant: in("video0", `#EXT-X-PROGRAM-DATE-TIME[^\n]*\n`, ``)},
 	{want: "date-time-drift", what: "dates to the half minute", with: []string{"date-time-media", "segment-changed", "rendition-behind", "date-time-differs"}, plant: in("video0", `(T\d\d:\d\d:)[0-2]\d\.\d+Z`, `${1}00.000Z`)},
 	{want: "discontinuity-sequence", what: "missing", with: []string{"discontinuity-count", "discontinuity-differs", "segment-changed"}, duration: 50 * time.Second, plant: in("", `#EXT-X-DISCONTINUITY-SEQUENCE[^\n]*\n`, ``)},
+	{want: "segment-count", what: "five", plant: func(o *origin) { o.listed = 5 }},
+	{want: "window", what: "two", with: []string{"segment-count", "parts-missing"}, plant: func(o *origin) { o.listed = 2 }},
 	{want: "part-inf", what: "missing", with: []string{"hint-missing", "part-late", "delta-missing"}, plant: in("video0", `#EXT-X-PART-INF[^\n]*\n`, ``)},
 	{want: "server-control", what: "no PART-HOLD-BACK", with: []string{"control-differs"}, plant: in("video0", `PART-HOLD-BACK=0.6,`, ``)},
 	{want: "block-reload", what: "not offered", with: []string{"control-differs", "playlist-unchanged", "part-late"}, plant: in("video0", `CAN-BLOCK-RELOAD=YES,`, ``)},

@@ -17,7 +17,7 @@ func clips(f *testing.F) (inits, bodies [][]byte) {
 	for _, format := range []*struct{ init []byte }{{mustInit(f, "video")}, {mustInit(f, "audio")}} {
 		inits = append(inits, format.init)
 	}
-	o := &origin{epoch: time.Unix(1_700_000_000, 0)}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
 	bodies = append(bodies, o.part("video0", 3, 0), o.part("audio0", 3, 1))
 	files, _ := filepath.Glob("../../../testdata/clips/*.mp4")
 	for _, name := range files {
@@ -126,7 +126,7 @@ func FuzzESDS(f *testing.F) {
 // FuzzMedia checks that every text can be read, checked, held against itself
 // and applied to itself.
 func FuzzMedia(f *testing.F) {
-	o := &origin{epoch: time.Unix(1_700_000_000, 0)}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
 	now := o.epoch.Add(time.Hour)
 	f.Add([]byte(o.media("video0", now, "")), []byte(o.media("video0", now.Add(time.Second), "YES")))
 	f.Add([]byte("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n#EXT-X-BYTERANGE:10@5\na.ts\n#EXT-X-ENDLIST\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE\n"))
@@ -175,7 +175,7 @@ func FuzzMultivariant(f *testing.F) {
 // TestTruncated: every initialization segment and every fragment that is cut
 // short is refused.
 func TestTruncated(t *testing.T) {
-	o := &origin{epoch: time.Unix(1_700_000_000, 0)}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
 	head, err := cmaf.Init(&h264)
 	if err != nil {
 		t.Fatal(err)

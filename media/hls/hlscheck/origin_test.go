@@ -53,13 +53,14 @@ type origin struct {
 	oneFewer bool // skips a segment too many
 	noGzip   bool
 	began    time.Time
+	listed   uint64 // segments
 }
 
 var renditions = []string{"video0", "video1", "audio0"}
 
 func newOrigin() *origin {
 	now := time.Now()
-	return &origin{epoch: now.Add(-time.Hour).Add(-700 * time.Millisecond), began: now}
+	return &origin{epoch: now.Add(-time.Hour).Add(-700 * time.Millisecond), began: now, listed: listedOf}
 }
 
 // complete tells how many parts, of all segments, are complete at now.
@@ -84,14 +85,14 @@ func (o *origin) due(part uint64) time.Time { return o.epoch.Add(time.Duration(p
 func (o *origin) media(name string, now time.Time, skip string) string {
 	n := o.complete(now)
 	last, parts := n/partsOf, n%partsOf // the open segment, and its parts
-	first := last - listedOf
+	first := last - o.listed
 	ended := !o.end.IsZero() && !now.Before(o.end)
 	var b strings.Builder
 	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-PART-INF:PART-TARGET=0.2\n")
 	fmt.Fprintf(&b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=0.6,HOLD-BACK=6,CAN-SKIP-UNTIL=12\n")
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", first, (first-1)/restartEvery)
 	skipped := uint64(0)
-	if skip != "" && !o.noSkip && !ended {
+	if skip != "" && !o.noSkip && !ended && o.listed == listedOf {
 		// Further than 12 s from the end of the last complete segment.
 		if skipped = listedOf - 6; o.oneFewer {
 			skipped += 2

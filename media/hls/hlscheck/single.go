@@ -184,17 +184,6 @@ func (c *single) segments() {
 	if live && !dates && len(m.segments) > 0 && c.role != roleIFrames {
 		c.sink.add(ruleDateTime, c.at("EXT-X-PROGRAM-DATE-TIME", 0), "it is missing")
 	}
-	complete := 0
-	for i := range m.segments {
-		if !m.segments[i].open() {
-			complete++
-		}
-	}
-	if live && m.msn > 0 && m.playlistType == "" && complete < 6 && m.segments != nil && m.duration() < 6*m.target {
-		// A sequence that begins above 0 alone proves no removal, so what
-		// would be six segments of full length counts as well.
-		c.sink.add(ruleSegmentCount, c.at("EXT-X-MEDIA-SEQUENCE", 0), "%d complete segments", complete)
-	}
 }
 
 // length checks how long a segment is.

@@ -88,10 +88,15 @@ func (c *update) removed() bool {
 	}
 	if gone > 0 && !n.endList {
 		var left time.Duration
+		complete := 0
 		for i := range n.segments {
 			if !n.segments[i].open() {
 				left += n.segments[i].duration
+				complete++
 			}
+		}
+		if complete < 6 && !n.iFramesOnly {
+			c.sink.add(ruleSegmentCount, c.at("EXT-X-MEDIA-SEQUENCE", 0), "a segment left, and %d complete ones remain", complete)
 		}
 		if left < 3*n.target {
 			c.sink.add(ruleWindow, c.at("EXT-X-MEDIA-SEQUENCE", 0), "a segment left, and %v remain of a target duration of %v", left, n.target)

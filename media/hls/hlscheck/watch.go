@@ -481,7 +481,11 @@ func (w *watcher) reports(m *mediaText) {
 		return
 	}
 	for _, s := range w.run.streams {
-		if s.stream != w.stream && s.role != roleIFrames && !reported[s.url] {
+		if s.stream == w.stream || s.role == roleIFrames || reported[s.url] {
+			continue
+		}
+		// There is nothing to report of a rendition that has not begun.
+		if _, begun := s.reached(now.Add(-m.partTarget - 500*time.Millisecond)); begun {
 			w.run.sink.add(ruleReportMissing, w.at("EXT-X-RENDITION-REPORT", 0), "there is none for %s", clip(s.url))
 		}
 	}
