@@ -181,9 +181,10 @@ func (s *State) applySegment(g Segment) error {
 	}
 	// Segments that could not be written leave a hole in the numbers. What
 	// lies before it cannot be listed together with what follows.
-	if next, ok := s.next(); ok && next != g.MSN || s.Open != nil {
-		s.Segments, s.Open = nil, nil
+	if next, ok := s.next(); ok && next != g.MSN || s.seen() {
+		s.Segments = nil
 	}
+	s.Open = nil
 	if whole {
 		s.Segments = append(s.Segments, g)
 	} else {
@@ -210,10 +211,14 @@ func (p *Part) valid() bool {
 		(p.Gap && p.Size == 0 || validName(p.Name))
 }
 
+// seen tells whether the open segment has a part. Until then nobody has seen
+// it, and who takes over begins it again.
+func (s *State) seen() bool { return s.Open != nil && len(s.Open.Parts) > 0 }
+
 // next is the number that the next segment must have to be listed together
 // with those before it.
 func (s *State) next() (uint64, bool) {
-	if s.Open != nil {
+	if s.seen() {
 		return s.Open.MSN + 1, true
 	}
 	if n := len(s.Segments); n > 0 {
