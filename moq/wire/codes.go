@@ -8,7 +8,7 @@ import "fmt"
 // An unknown code is to be treated as InternalError.
 type SessionCode uint64
 
-// The session codes of drafts 18 and 19.
+// The session codes.
 const (
 	NoError                  SessionCode = 0x0
 	InternalError            SessionCode = 0x1
@@ -17,6 +17,7 @@ const (
 	InvalidRequestID         SessionCode = 0x4
 	DuplicateTrackAlias      SessionCode = 0x5
 	KeyValueFormattingError  SessionCode = 0x6
+	TooManyRequests          SessionCode = 0x7 // up to draft 16
 	InvalidPath              SessionCode = 0x8
 	MalformedPath            SessionCode = 0x9
 	GoAwayTimeout            SessionCode = 0x10
@@ -50,6 +51,8 @@ func (c SessionCode) String() string {
 		return "DUPLICATE_TRACK_ALIAS"
 	case KeyValueFormattingError:
 		return "KEY_VALUE_FORMATTING_ERROR"
+	case TooManyRequests:
+		return "TOO_MANY_REQUESTS"
 	case InvalidPath:
 		return "INVALID_PATH"
 	case MalformedPath:
@@ -87,7 +90,9 @@ func (c SessionCode) String() string {
 // Codes"). An unknown code is to be treated as RequestInternalError.
 type RequestCode uint64
 
-// The request codes of drafts 18 and 19.
+// The request codes. The values are the numbers of drafts 15 to 22; those of
+// draft 14 are translated, and the two that it alone has are beyond what a
+// draft of its time can send.
 const (
 	RequestInternalError           RequestCode = 0x0
 	RequestUnauthorized            RequestCode = 0x1
@@ -100,7 +105,7 @@ const (
 	RequestDoesNotExist            RequestCode = 0x10
 	RequestInvalidRange            RequestCode = 0x11
 	RequestMalformedTrack          RequestCode = 0x12
-	RequestDuplicateSubscription   RequestCode = 0x19 // draft 18 only
+	RequestDuplicateSubscription   RequestCode = 0x19 // up to draft 18
 	RequestUninterested            RequestCode = 0x20
 	RequestPrefixOverlap           RequestCode = 0x30
 	RequestNamespaceTooLarge       RequestCode = 0x31
@@ -109,6 +114,13 @@ const (
 	RequestRedirect                RequestCode = 0x34
 	RequestConflictingFilters      RequestCode = 0x35 // since draft 19
 	RequestInvalidFilter           RequestCode = 0x36 // since draft 19
+
+	// RequestNoObjects is NO_OBJECTS of draft 14: a FETCH asks for a range
+	// without Objects. Later drafts answer with an empty stream.
+	RequestNoObjects RequestCode = foreign | 1<<32
+	// RequestUnknownStatusInRange is UNKNOWN_STATUS_IN_RANGE of draft 14.
+	// Later drafts have FetchUnknown.
+	RequestUnknownStatusInRange RequestCode = foreign | 2<<32
 )
 
 // String returns the draft's name of the code.
@@ -154,6 +166,10 @@ func (c RequestCode) String() string {
 		return "CONFLICTING_FILTERS"
 	case RequestInvalidFilter:
 		return "INVALID_FILTER"
+	case RequestNoObjects:
+		return "NO_OBJECTS"
+	case RequestUnknownStatusInRange:
+		return "UNKNOWN_STATUS_IN_RANGE"
 	}
 	return fmt.Sprintf("RequestCode(%#x)", uint64(c))
 }
@@ -163,7 +179,8 @@ func (c RequestCode) String() string {
 // Codes"). An unknown code is to be treated as DoneInternalError.
 type PublishDoneCode uint64
 
-// The PUBLISH_DONE codes of drafts 18 and 19.
+// The PUBLISH_DONE codes. The values are the numbers of draft 18; those of
+// earlier drafts are translated.
 const (
 	DoneInternalError     PublishDoneCode = 0x0
 	DoneUnauthorized      PublishDoneCode = 0x1
@@ -209,7 +226,8 @@ func (c PublishDoneCode) String() string {
 // unknown code is to be treated as ResetInternalError.
 type ResetCode uint64
 
-// The stream reset codes of drafts 18 and 19.
+// The stream reset codes. The values are the numbers of draft 18; see
+// Draft.ResetNumber.
 const (
 	ResetInternalError       ResetCode = 0x0
 	ResetCancelled           ResetCode = 0x1

@@ -2,14 +2,24 @@ package wire
 
 import "github.com/freshet-live/freshet/moq"
 
+// form is how numbers are written. The zero form is that of drafts from 17 on.
+type form struct {
+	quic     bool // integers are those of RFC 9000, section 16
+	absolute bool // Key-Value-Pairs have whole types and not deltas; they may come in any order
+}
+
 // decoder is a cursor over bytes that remembers the first failure. After it,
 // every read returns zero. Running out of bytes is ErrShort.
 type decoder struct {
-	b     []byte
-	off   int
-	err   error
+	b   []byte
+	off int
+	err error
+	form
 	rules *rules // of the draft; nil where no read needs it
 }
+
+// sub returns a decoder for b with the same form.
+func (d *decoder) sub(b []byte) decoder { return decoder{b: b, form: d.form, rules: d.rules} }
 
 func (d *decoder) fail(err error) {
 	if d.err == nil {
@@ -23,7 +33,14 @@ func (d *decoder) varint() uint64 {
 	if d.err != nil {
 		return 0
 	}
-	v, n, err := ParseVarint(d.b[d.off:])
+	var v uint64
+	var n int
+	var err error
+	if d.quic {
+		v, n, err = parseQUICVarint(d.b[d.off:])
+	} else {
+		v, n, err = ParseVarint(d.b[d.off:])
+	}
 	if err != nil {
 		d.err = err
 		return 0
@@ -100,8 +117,18 @@ func (d *decoder) namespace() (ns moq.Namespace, length int) {
 	return ns, length
 }
 
+// trackNamespace reads the Namespace of a Track, which some drafts want to
+// have a field.
+func (d *decoder) trackNamespace() (ns moq.Namespace, length int) {
+	ns, length = d.namespace()
+	if d.err == nil && len(ns) == 0 && d.rules.namespaceNeedsField {
+		d.fail(violation("namespace without fields"))
+	}
+	return ns, length
+}
+
 func (d *decoder) fullTrackName() moq.FullTrackName {
-	ns, length := d.namespace()
+	ns, length := d.trackNamespace()
 	n := d.varint()
 	if n > uint64(moq.MaxFullNameLength-length) {
 		d.fail(violation("full track name of more than %d bytes", moq.MaxFullNameLength))
@@ -114,9 +141,9 @@ func (d *decoder) trackProperties() moq.Properties {
 	if d.err != nil {
 		return nil
 	}
-	p, err := parseProperties(d.take(uint64(d.remaining())))
+	p, err := parseProperties(d.take(uint64(d.remaining())), d.form)
 	if err == nil {
-		err = checkTrackProperties(p)
+		err = d.rules.checkTrackProperties(p)
 	}
 	if err != nil {
 		d.fail(err)
@@ -127,10 +154,14 @@ func (d *decoder) trackProperties() moq.Properties {
 
 // encoder appends to b and remembers the first failure.
 type encoder struct {
-	b     []byte
-	err   error
+	b   []byte
+	err error
+	form
 	rules *rules // of the draft; nil where no write needs it
 }
+
+// sub returns an encoder with the same form that has nothing yet.
+func (e *encoder) sub() encoder { return encoder{form: e.form, rules: e.rules} }
 
 func (e *encoder) fail(format string, args ...any) {
 	if e.err == nil {
@@ -138,7 +169,17 @@ func (e *encoder) fail(format string, args ...any) {
 	}
 }
 
-func (e *encoder) varint(v uint64) { e.b = AppendVarint(e.b, v) }
+func (e *encoder) varint(v uint64) {
+	if !e.quic {
+		e.b = AppendVarint(e.b, v)
+		return
+	}
+	if v > maxQUICVarint {
+		e.fail("%d exceeds 2^62-1", v)
+		return
+	}
+	e.b = appendQUICVarint(e.b, v)
+}
 
 func (e *encoder) uint8(v uint8) { e.b = append(e.b, v) }
 
@@ -166,18 +207,27 @@ func (e *encoder) namespace(ns moq.Namespace) {
 	}
 }
 
+// trackNamespace appends the Namespace of a Track, which some drafts want to
+// have a field.
+func (e *encoder) trackNamespace(ns moq.Namespace) {
+	if len(ns) == 0 && e.rules.namespaceNeedsField {
+		e.fail("namespace without fields")
+	}
+	e.namespace(ns)
+}
+
 func (e *encoder) fullTrackName(n moq.FullTrackName) {
 	if err := n.Validate(); err != nil {
 		e.fail("%v", err)
 	}
-	e.namespace(n.Namespace)
+	e.trackNamespace(n.Namespace)
 	e.varint(uint64(len(n.Track)))
 	e.b = append(e.b, n.Track...)
 }
 
 // trackProperties appends Track Properties, which fill the rest of a message.
 func (e *encoder) trackProperties(p moq.Properties) {
-	if err := checkTrackProperties(p); err != nil {
+	if err := e.rules.checkTrackProperties(p); err != nil {
 		e.fail("%v", err)
 	}
 	e.properties(p)

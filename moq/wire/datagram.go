@@ -9,7 +9,6 @@ const (
 	datagramZeroObject      = 0x04
 	datagramDefaultPriority = 0x08
 	datagramStatus          = 0x20
-	datagramBits            = 0x2F
 	datagramPadding         = 0x132B3E29
 )
 
@@ -19,27 +18,40 @@ type Datagram struct {
 	Alias    uint64 // Track Alias
 	Location moq.Location
 	// Priority is the Publisher Priority. With DefaultPriority it is that of
-	// the Track instead and Priority is 0.
+	// the Track instead and Priority is 0. Draft 14 has no DefaultPriority.
 	Priority        uint8
 	DefaultPriority bool
 	// EndOfGroup tells that no Object of the Group comes after this one.
 	EndOfGroup bool
 	Properties moq.Properties
 	// Status is StatusNormal unless Payload is empty; an Object with another
-	// status has no Properties and no EndOfGroup either.
+	// status has no EndOfGroup and, after draft 14, no Properties either.
 	Status  moq.ObjectStatus
 	Payload []byte
 }
 
+// validDatagramType reports whether t is the type of an object datagram.
+func (r *dataRules) validDatagramType(t uint64) bool {
+	if t&^r.datagramBits != 0 {
+		return false
+	}
+	if t&datagramStatus == 0 {
+		return true
+	}
+	return t&datagramEndOfGroup == 0 && (t&datagramZeroObject == 0 || !r.statusNeedsID)
+}
+
 // AppendDatagram appends g. The error wraps ErrInvalid when g has a Status
-// and also what an Object with a status cannot have, or when its Properties
-// exceed the limits of ParseObjectHeader.
+// and also what an Object with a status cannot have, when its Properties
+// exceed the limits of ParseObjectHeader, or when it has a DefaultPriority
+// that the draft cannot tell.
 func (d Draft) AppendDatagram(b []byte, g Datagram) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
 	}
 	status := g.Status != moq.StatusNormal
-	if status && (len(g.Payload) > 0 || len(g.Properties) > 0 || g.EndOfGroup) {
+	if status && (len(g.Payload) > 0 || len(g.Properties) > 0 && !r.data.propertiesWith(g.Status) || g.EndOfGroup) {
 		return b, invalid("object with status %v has a payload, properties or an end of group", g.Status)
 	}
 	var t byte
@@ -57,10 +69,18 @@ func (d Draft) AppendDatagram(b []byte, g Datagram) ([]byte, error) {
 			t |= f.bit
 		}
 	}
-	e := encoder{b: append(b, t)}
+	if !r.data.validDatagramType(uint64(t)) {
+		// Draft 14 has no status datagram without an Object ID.
+		t &^= datagramZeroObject
+	}
+	if !r.data.validDatagramType(uint64(t)) {
+		return b, invalid("datagram of type %#x in %v", t, d)
+	}
+	e := r.encoder(b)
+	e.varint(uint64(t))
 	e.varint(g.Alias)
 	e.varint(g.Location.Group)
-	if g.Location.Object != 0 {
+	if t&datagramZeroObject == 0 {
 		e.varint(g.Location.Object)
 	}
 	if !g.DefaultPriority {
@@ -89,16 +109,17 @@ func (d Draft) AppendDatagram(b []byte, g Datagram) ([]byte, error) {
 // unknown status, and Properties with a status; malformed Properties are a
 // KEY_VALUE_FORMATTING_ERROR.
 func (d Draft) ParseDatagram(b []byte) (g Datagram, padding bool, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return g, false, ErrDraft
 	}
-	c := decoder{b: b}
+	c := r.decoder(b)
 	t := c.varint()
 	switch {
 	case c.err != nil:
-	case t == datagramPadding:
+	case t == datagramPadding && r.data.padding:
 		return Datagram{}, true, nil
-	case t&^datagramBits != 0 || t&(datagramStatus|datagramEndOfGroup) == datagramStatus|datagramEndOfGroup:
+	case !r.data.validDatagramType(t):
 		return Datagram{}, false, violation("datagram type %#x", t)
 	}
 	g.Alias = c.varint()
@@ -117,12 +138,12 @@ func (d Draft) ParseDatagram(b []byte) (g Datagram, padding bool, err error) {
 			c.fail(violation("datagram with an empty properties block"))
 		}
 		if c.err == nil {
-			g.Properties, c.err = parseProperties(block)
+			g.Properties, c.err = parseProperties(block, c.form)
 		}
 	}
 	if t&datagramStatus != 0 {
 		g.Status = c.status()
-		if g.Status != moq.StatusNormal && len(g.Properties) > 0 {
+		if g.Status != moq.StatusNormal && len(g.Properties) > 0 && !r.data.propertiesWith(g.Status) {
 			c.fail(violation("properties on an object with status %v", g.Status))
 		}
 		if c.err == nil && c.remaining() > 0 {

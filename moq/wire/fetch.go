@@ -57,6 +57,7 @@ func (*Fetch) Type() MessageType { return TypeFetch }
 
 // FetchOK is FETCH_OK (draft-ietf-moq-transport-18, section "FETCH_OK").
 type FetchOK struct {
+	RequestID uint64 // of the Fetch, in drafts up to 16; not sent in later ones
 	// EndOfTrack is true when Last is the final Object of the Track.
 	EndOfTrack bool
 	// Last is the last Location that the response covers, as Fetch.Last. A

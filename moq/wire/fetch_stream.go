@@ -15,19 +15,27 @@ type FetchHeader struct {
 
 // AppendFetchHeader appends h.
 func (d Draft) AppendFetchHeader(b []byte, h FetchHeader) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
 	}
-	return AppendVarint(AppendVarint(b, uint64(StreamFetch)), h.RequestID), nil
+	e := r.encoder(b)
+	e.varint(uint64(StreamFetch))
+	e.varint(h.RequestID)
+	if e.err != nil {
+		return b, e.err
+	}
+	return e.b, nil
 }
 
 // ParseFetchHeader reads the header at the start of a stream and returns its
 // length in bytes. Another stream type is a PROTOCOL_VIOLATION.
 func (d Draft) ParseFetchHeader(b []byte) (h FetchHeader, n int, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return h, 0, ErrDraft
 	}
-	c := decoder{b: b}
+	c := r.decoder(b)
 	if t := c.varint(); c.err == nil && t != uint64(StreamFetch) {
 		return h, 0, violation("fetch header type %#x", t)
 	}
@@ -73,14 +81,16 @@ type FetchItem struct {
 	// range starts directly after the item before it.
 	Location moq.Location
 
-	// The following are those of an Object. Objects on fetch streams have no
-	// status.
+	// The following are those of an Object.
 
 	Subgroup   uint64
 	Datagram   bool // the Object's forwarding preference; then there is no Subgroup
 	Priority   uint8
 	Properties moq.Properties
 	Size       uint64 // length of the payload in bytes
+	// Status is StatusNormal but for ends of Groups and of the Track in draft
+	// 14. Since then Objects on fetch streams have no status.
+	Status moq.ObjectStatus
 }
 
 // FetchCursor keeps what the items of a fetch stream so far mean for the next
@@ -91,12 +101,14 @@ type FetchCursor struct {
 	// as ascending, which is what a Fetch without GroupOrder asks for.
 	Order moq.GroupOrder
 
-	started     bool // there was an item
-	location    moq.Location
-	hasObject   bool // there was an Object
-	priority    uint8
-	hasSubgroup bool // the last Object has a Subgroup
-	subgroup    uint64
+	started      bool // there was an item
+	location     moq.Location
+	itemIsObject bool // the last item is an Object
+	hasObject    bool // there was an Object
+	object       moq.Location
+	priority     uint8
+	hasSubgroup  bool // the last Object has a Subgroup
+	subgroup     uint64
 }
 
 // Serialization Flags of an item on a fetch stream.
@@ -121,20 +133,26 @@ const (
 // the order of c, or when its Properties exceed the limits of ParseFetchItem;
 // c has not moved then.
 func (d Draft) AppendFetchItem(b []byte, c *FetchCursor, it FetchItem) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
 	}
 	if c.started && !c.follows(it.Location) {
 		return b, invalid("fetch item at %v after %v", it.Location, c.location)
 	}
-	e := encoder{b: b}
-	switch it.Kind {
-	case FetchObject:
+	if it.Status != moq.StatusNormal && (r.data.fetch != fetchFields || it.Kind != FetchObject || it.Size > 0) {
+		return b, invalid("fetch item of kind %v with status %v", it.Kind, it.Status)
+	}
+	e := r.encoder(b)
+	switch {
+	case r.data.fetch == fetchFields:
+		e.fetchFields(it)
+	case it.Kind == FetchObject:
 		c.appendObject(&e, it)
-	case FetchNonExistent:
+	case it.Kind == FetchNonExistent:
 		e.varint(fetchNonExistent)
 		e.location(it.Location)
-	case FetchUnknown:
+	case it.Kind == FetchUnknown:
 		e.varint(fetchUnknown)
 		e.location(it.Location)
 	default:
@@ -160,9 +178,16 @@ func (c *FetchCursor) appendObject(e *encoder, it FetchItem) {
 	var flags uint64
 	var group, object uint64 // the fields
 	switch {
-	case !c.started:
+	case !c.started || e.rules.data.fetch == fetchFlags && !c.itemIsObject:
 		flags = fetchGroupID | fetchObjectID
 		group, object = it.Location.Group, it.Location.Object
+	case e.rules.data.fetch == fetchFlags:
+		group, object = it.Location.Group, it.Location.Object
+		if group != c.location.Group {
+			flags = fetchGroupID | fetchObjectID
+		} else if object != c.location.Object+1 {
+			flags = fetchObjectID
+		}
 	case it.Location.Group != c.location.Group:
 		flags = fetchGroupID | fetchObjectID
 		group, object = it.Location.Group-c.location.Group-1, it.Location.Object
@@ -214,10 +239,12 @@ func (c *FetchCursor) appendObject(e *encoder, it FetchItem) {
 func (c *FetchCursor) advance(it FetchItem) {
 	c.started = true
 	c.location = it.Location
+	c.itemIsObject = it.Kind == FetchObject
 	if it.Kind != FetchObject {
 		return // the prior Subgroup and priority stay those of the last Object
 	}
 	c.hasObject = true
+	c.object = it.Location
 	c.priority = it.Priority
 	c.hasSubgroup = !it.Datagram
 	c.subgroup = it.Subgroup
@@ -237,12 +264,22 @@ func (c *FetchCursor) advance(it FetchItem) {
 // length follows. The draft leaves both open; this is what implementations
 // agree on, and a delta could not name the prior Object's own Group.
 func (d Draft) ParseFetchItem(b []byte, c *FetchCursor) (it FetchItem, n int, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return it, 0, ErrDraft
 	}
-	dec := decoder{b: b}
+	dec := r.decoder(b)
+	if r.data.fetch == fetchFields {
+		if it = dec.fetchFields(); dec.err != nil {
+			return FetchItem{}, 0, dec.err
+		}
+		c.advance(it)
+		return it, dec.off, nil
+	}
 	switch flags := dec.varint(); {
 	case dec.err != nil:
+	case flags < fetchFlagsEnd && r.data.fetch == fetchFlags:
+		it = c.parseWhole(&dec, flags)
 	case flags < fetchFlagsEnd:
 		it = c.parseObject(&dec, flags)
 	case flags == fetchNonExistent:
@@ -318,7 +355,110 @@ func (c *FetchCursor) parseObject(d *decoder, flags uint64) (it FetchItem) {
 	}
 	it.Size = d.varint()
 	if d.err == nil {
-		it.Properties, d.err = parseProperties(block)
+		it.Properties, d.err = parseProperties(block, d.form)
+	}
+	return it
+}
+
+// parseWhole reads an Object of draft 16, whose IDs are whole. Fields that are
+// left out are those of "the prior Object", which the end of a range is not.
+func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
+	it.Datagram = flags&fetchDatagram != 0
+	subgroup := flags & fetchSubgroupMask
+	if it.Datagram {
+		subgroup = fetchSubgroupZero // to be ignored
+	}
+	refers := func(have bool, what string) {
+		if !have {
+			d.fail(violation("object on a fetch stream refers to a prior %s and there is none", what))
+		}
+	}
+	if flags&fetchGroupID != 0 {
+		it.Location.Group = d.varint()
+	} else {
+		refers(c.hasObject, "group")
+		it.Location.Group = c.object.Group
+	}
+	switch subgroup {
+	case fetchSubgroupPrior:
+		refers(c.hasSubgroup, "subgroup")
+		it.Subgroup = c.subgroup
+	case fetchSubgroupNext:
+		refers(c.hasSubgroup, "subgroup")
+		it.Subgroup = c.subgroup + 1
+	case fetchSubgroupField:
+		it.Subgroup = d.varint()
+	}
+	if flags&fetchObjectID != 0 {
+		it.Location.Object = d.varint()
+	} else {
+		refers(c.hasObject, "object")
+		it.Location.Object = c.object.Object + 1
+	}
+	if it.Subgroup > maxQUICVarint || it.Location.Object > maxQUICVarint {
+		d.fail(violation("ID of an object on a fetch stream exceeds 2^62-1"))
+	}
+	if flags&fetchPriority != 0 {
+		it.Priority = d.uint8()
+	} else {
+		refers(c.hasObject, "priority")
+		it.Priority = c.priority
+	}
+	var block []byte
+	if flags&fetchProperties != 0 {
+		block = d.propertiesBlock()
+	}
+	it.Size = d.varint()
+	if d.err == nil {
+		it.Properties, d.err = parseProperties(block, d.form)
+	}
+	return it
+}
+
+// fetchFields appends an item of draft 14, which has every field.
+func (e *encoder) fetchFields(it FetchItem) {
+	switch {
+	case it.Kind == FetchNonExistent:
+		// "Object Does Not Exist"; the Objects before it are a gap, which
+		// says the same.
+		it = FetchItem{Location: it.Location, Priority: moq.DefaultPriority, Status: StatusDoesNotExist}
+	case it.Kind != FetchObject:
+		e.fail("fetch item of kind %v", it.Kind)
+	case it.Status == StatusDoesNotExist:
+		e.fail("object with status %v", it.Status)
+	}
+	if it.Datagram {
+		it.Subgroup = it.Location.Object
+	}
+	e.varint(it.Location.Group)
+	e.varint(it.Subgroup)
+	e.varint(it.Location.Object)
+	e.uint8(it.Priority)
+	e.objectProperties(it.Properties)
+	e.varint(it.Size)
+	if it.Size == 0 {
+		e.status(it.Status)
+	}
+}
+
+func (d *decoder) fetchFields() (it FetchItem) {
+	it.Location.Group = d.varint()
+	it.Subgroup = d.varint()
+	it.Location.Object = d.varint()
+	it.Priority = d.uint8()
+	block := d.propertiesBlock()
+	it.Size = d.varint()
+	if it.Size == 0 && d.err == nil {
+		it.Status = d.status()
+	}
+	if it.Status == StatusDoesNotExist {
+		if len(block) > 0 {
+			d.fail(violation("properties on an object that does not exist"))
+		}
+		return FetchItem{Kind: FetchNonExistent, Location: it.Location}
+	}
+	if d.err == nil {
+		it.Properties, d.err = parseProperties(block, d.form)
 	}
 	return it
 }

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"testing"
@@ -151,36 +152,85 @@ func FuzzVarint(f *testing.F) {
 	})
 }
 
-func FuzzStreamType(f *testing.F) {
-	for _, v := range readVectors(f, wire.Draft18, "stream_type") {
-		f.Add(v.bytes(f))
+// The targets below fuzz what is no control message: those without a number
+// the drafts from 18 on, which share it, the others one draft.
+
+func FuzzStreamType(f *testing.F)     { fuzzStreamType(f, wire.Drafts()...) }
+func FuzzStreamType14(f *testing.F)   { fuzzStreamType(f, wire.Draft14) }
+func FuzzStreamType16(f *testing.F)   { fuzzStreamType(f, wire.Draft16) }
+func FuzzSubgroup(f *testing.F)       { fuzzSubgroup(f, wire.Drafts()...) }
+func FuzzSubgroup14(f *testing.F)     { fuzzSubgroup(f, wire.Draft14) }
+func FuzzSubgroup16(f *testing.F)     { fuzzSubgroup(f, wire.Draft16) }
+func FuzzFetchStream(f *testing.F)    { fuzzFetchStream(f, wire.Drafts()...) }
+func FuzzFetchStream14(f *testing.F)  { fuzzFetchStream(f, wire.Draft14) }
+func FuzzFetchStream16(f *testing.F)  { fuzzFetchStream(f, wire.Draft16) }
+func FuzzDatagram(f *testing.F)       { fuzzDatagram(f, wire.Drafts()...) }
+func FuzzDatagram14(f *testing.F)     { fuzzDatagram(f, wire.Draft14) }
+func FuzzDatagram16(f *testing.F)     { fuzzDatagram(f, wire.Draft16) }
+func FuzzOlderMessage14(f *testing.F) { fuzzOlderMessage(f, wire.Draft14) }
+func FuzzOlderMessage16(f *testing.F) { fuzzOlderMessage(f, wire.Draft16) }
+
+// fuzzOlderMessage fuzzes the body of every message of a draft that has all
+// of them on one stream. code chooses the message.
+func fuzzOlderMessage(f *testing.F, d wire.Draft) {
+	add := func(b []byte) {
+		if _, _, err := d.MessageSize(b); err == nil {
+			f.Add(b[0], b[3:])
+		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		typ, n, err := wire.Draft18.ParseStreamType(b)
-		if err != nil {
-			wantParserError(t, err)
-			return
+	for _, v := range readVectors(f, d, "message") {
+		add(v.bytes(f))
+	}
+	for _, vectors := range moqtapFiles(f, d) {
+		for _, v := range vectors {
+			b, err := hex.DecodeString(v.Hex)
+			if err != nil {
+				f.Fatal(err)
+			}
+			if len(b) >= 3 {
+				add(b)
+			}
 		}
-		// The parser of the stream must not refuse what was recognised.
-		var e *wire.Error
-		switch typ {
-		case wire.StreamSubgroup:
-			_, _, err = wire.Draft18.ParseSubgroupHeader(b)
-		case wire.StreamFetch:
-			_, _, err = wire.Draft18.ParseFetchHeader(b)
-		}
-		if n == 0 || errors.As(err, &e) {
-			t.Fatalf("%v of %d bytes: %v", typ, n, err)
+	}
+	f.Fuzz(func(t *testing.T, code byte, body []byte) {
+		if len(body) <= 1<<16-1 && code < 0x40 {
+			checkMessage(t, d, append([]byte{code, byte(len(body) >> 8), byte(len(body))}, body...))
 		}
 	})
 }
 
-func FuzzSubgroup(f *testing.F) {
-	for _, v := range readVectors(f, wire.Draft18, "subgroup") {
+func fuzzStreamType(f *testing.F, drafts ...wire.Draft) {
+	for _, v := range readVectors(f, drafts[0], "stream_type") {
 		f.Add(v.bytes(f))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, d := range wire.Drafts() {
+		for _, d := range drafts {
+			typ, n, err := d.ParseStreamType(b)
+			if err != nil {
+				wantParserError(t, err)
+				continue
+			}
+			// The parser of the stream must not refuse what was recognised.
+			var e *wire.Error
+			switch typ {
+			case wire.StreamSubgroup:
+				_, _, err = d.ParseSubgroupHeader(b)
+			case wire.StreamFetch:
+				_, _, err = d.ParseFetchHeader(b)
+			}
+			if n == 0 || errors.As(err, &e) {
+				t.Fatalf("%v of %d bytes: %v", typ, n, err)
+			}
+		}
+	})
+}
+
+func fuzzSubgroup(f *testing.F, drafts ...wire.Draft) {
+	for _, v := range readVectors(f, drafts[0], "subgroup") {
+		f.Add(v.bytes(f))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, d := range drafts {
 			s, err := parseSubgroupStream(d, b)
 			if err != nil {
 				wantParserError(t, err)
@@ -198,8 +248,8 @@ func FuzzSubgroup(f *testing.F) {
 	})
 }
 
-func FuzzFetchStream(f *testing.F) {
-	for _, v := range readVectors(f, wire.Draft18, "fetch_stream") {
+func fuzzFetchStream(f *testing.F, drafts ...wire.Draft) {
+	for _, v := range readVectors(f, drafts[0], "fetch_stream") {
 		f.Add(v.GroupOrder == "descending", v.bytes(f))
 	}
 	f.Fuzz(func(t *testing.T, descending bool, b []byte) {
@@ -207,7 +257,7 @@ func FuzzFetchStream(f *testing.F) {
 		if descending {
 			order = moq.GroupOrderDescending
 		}
-		for _, d := range wire.Drafts() {
+		for _, d := range drafts {
 			s, err := parseFetchStream(d, order, b)
 			if err != nil {
 				wantParserError(t, err)
@@ -230,12 +280,12 @@ func FuzzFetchStream(f *testing.F) {
 	})
 }
 
-func FuzzDatagram(f *testing.F) {
-	for _, v := range readVectors(f, wire.Draft18, "datagram") {
+func fuzzDatagram(f *testing.F, drafts ...wire.Draft) {
+	for _, v := range readVectors(f, drafts[0], "datagram") {
 		f.Add(v.bytes(f))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, d := range wire.Drafts() {
+		for _, d := range drafts {
 			g, padding, err := d.ParseDatagram(b)
 			if err != nil {
 				if err == wire.ErrShort {

@@ -12,11 +12,12 @@ type GoAway struct {
 	// empty from a client; a server that receives another closes the session
 	// with PROTOCOL_VIOLATION.
 	URI string
-	// Timeout is how long the sender will wait; 0 when it does not say.
+	// Timeout is how long the sender will wait; 0 when it does not say. Drafts
+	// up to 16 cannot say it, and there it is not sent.
 	Timeout Milliseconds
 	// RequestID is the smallest Request ID of the peer that might not have
 	// been processed. Draft 18 has it on the control stream and only there;
-	// draft 19 not at all, and there it is not sent.
+	// other drafts not at all, and there it is not sent.
 	RequestID *uint64
 }
 

@@ -6,26 +6,35 @@ import "fmt"
 // (draft-ietf-moq-transport-18, section "Control Messages").
 type MessageType uint64
 
-// The message types of drafts 18 and 19.
+// The message types. The values are the code points of drafts 18 to 22, and
+// of the last draft that had the message where those have it no more; in some
+// drafts a message travels under another code point.
 const (
-	TypeRequestUpdate      MessageType = 0x2
-	TypeSubscribe          MessageType = 0x3
-	TypeSubscribeOK        MessageType = 0x4
-	TypeRequestError       MessageType = 0x5
-	TypePublishNamespace   MessageType = 0x6
-	TypeRequestOK          MessageType = 0x7
-	TypeNamespace          MessageType = 0x8
-	TypePublishDone        MessageType = 0xB
-	TypeTrackStatus        MessageType = 0xD
-	TypeNamespaceDone      MessageType = 0xE
-	TypePublishSkipped     MessageType = 0xF // PUBLISH_BLOCKED in draft 18
-	TypeGoAway             MessageType = 0x10
-	TypeFetch              MessageType = 0x16
-	TypeFetchOK            MessageType = 0x18
-	TypePublish            MessageType = 0x1D
-	TypeSubscribeNamespace MessageType = 0x50
-	TypeSubscribeTracks    MessageType = 0x51
-	TypeSetup              MessageType = 0x2F00
+	TypeRequestUpdate          MessageType = 0x2
+	TypeSubscribe              MessageType = 0x3
+	TypeSubscribeOK            MessageType = 0x4
+	TypeRequestError           MessageType = 0x5
+	TypePublishNamespace       MessageType = 0x6
+	TypeRequestOK              MessageType = 0x7
+	TypeNamespace              MessageType = 0x8
+	TypePublishNamespaceDone   MessageType = 0x9 // up to draft 16
+	TypeUnsubscribe            MessageType = 0xA // up to draft 16
+	TypePublishDone            MessageType = 0xB
+	TypePublishNamespaceCancel MessageType = 0xC // up to draft 16
+	TypeTrackStatus            MessageType = 0xD
+	TypeNamespaceDone          MessageType = 0xE
+	TypePublishSkipped         MessageType = 0xF // PUBLISH_BLOCKED in draft 18
+	TypeGoAway                 MessageType = 0x10
+	TypeUnsubscribeNamespace   MessageType = 0x14 // up to draft 15
+	TypeMaxRequestID           MessageType = 0x15 // up to draft 16
+	TypeFetch                  MessageType = 0x16
+	TypeFetchCancel            MessageType = 0x17 // up to draft 16
+	TypeFetchOK                MessageType = 0x18
+	TypeRequestsBlocked        MessageType = 0x1A // up to draft 16
+	TypePublish                MessageType = 0x1D
+	TypeSubscribeNamespace     MessageType = 0x50
+	TypeSubscribeTracks        MessageType = 0x51
+	TypeSetup                  MessageType = 0x2F00
 )
 
 // String returns the draft's name of the message.
@@ -67,6 +76,20 @@ func (t MessageType) String() string {
 		return "SUBSCRIBE_TRACKS"
 	case TypeSetup:
 		return "SETUP"
+	case TypePublishNamespaceDone:
+		return "PUBLISH_NAMESPACE_DONE"
+	case TypeUnsubscribe:
+		return "UNSUBSCRIBE"
+	case TypePublishNamespaceCancel:
+		return "PUBLISH_NAMESPACE_CANCEL"
+	case TypeUnsubscribeNamespace:
+		return "UNSUBSCRIBE_NAMESPACE"
+	case TypeMaxRequestID:
+		return "MAX_REQUEST_ID"
+	case TypeFetchCancel:
+		return "FETCH_CANCEL"
+	case TypeRequestsBlocked:
+		return "REQUESTS_BLOCKED"
 	}
 	return fmt.Sprintf("MessageType(%#x)", uint64(t))
 }
@@ -99,6 +122,7 @@ const MaxMessageSize = maxBody + 2 + MaxVarintLen
 
 // messageCodec is how one draft encodes and decodes the body of a message.
 type messageCodec struct {
+	typ    MessageType // of the message in memory
 	append func(*encoder, Message)
 	parse  func(*decoder) Message
 }
@@ -117,6 +141,20 @@ func codecOf[M Message](appendBody func(*encoder, M), parseBody func(*decoder) M
 	}
 }
 
+// of returns the codec for messages of type t.
+func (c messageCodec) of(t MessageType) messageCodec {
+	c.typ = t
+	return c
+}
+
+// codeOf returns the code point under which m travels.
+func (r *rules) codeOf(m Message) uint64 {
+	if r.code != nil {
+		return r.code(m)
+	}
+	return uint64(m.Type())
+}
+
 // AppendMessage appends m with its type and its length. The error wraps
 // ErrInvalid when the draft cannot express m: a body of more than 65535
 // bytes, a parameter that may not appear in the message, a value outside the
@@ -126,11 +164,13 @@ func (d Draft) AppendMessage(b []byte, m Message) ([]byte, error) {
 	if r == nil {
 		return b, ErrDraft
 	}
-	codec, ok := r.messages[m.Type()]
+	code := r.codeOf(m)
+	codec, ok := r.messages[code]
 	if !ok {
 		return b, invalid("%v does not exist in %v", m.Type(), d)
 	}
-	e := encoder{b: AppendVarint(b, uint64(m.Type())), rules: r}
+	e := r.encoder(b)
+	e.varint(code)
 	lengthAt := len(e.b)
 	e.b = append(e.b, 0, 0)
 	codec.append(&e, m)
@@ -149,23 +189,34 @@ func (d Draft) AppendMessage(b []byte, m Message) ([]byte, error) {
 // of b, which may not have arrived completely; so a reader knows how much to
 // wait for. It returns ErrShort until the type and the length have arrived,
 // and an Error as soon as the type is known not to be one of the draft's.
+//
+// SUBSCRIBE_NAMESPACE of draft 16 can turn out to be a SubscribeTracks.
 func (d Draft) MessageSize(b []byte) (t MessageType, size int, err error) {
 	r := d.rules()
 	if r == nil {
 		return 0, 0, ErrDraft
 	}
-	v, n, err := ParseVarint(b)
-	if err != nil {
-		return 0, 0, err
+	codec, _, size, err := r.messageHead(b)
+	return codec.typ, size, err
+}
+
+// messageHead reads the type and the length of a message. head is the length
+// of the type.
+func (r *rules) messageHead(b []byte) (codec messageCodec, head, size int, err error) {
+	c := r.decoder(b)
+	v := c.varint()
+	if c.err != nil {
+		return codec, 0, 0, c.err
 	}
-	t = MessageType(v)
-	if _, ok := r.messages[t]; !ok {
-		return t, 0, violation("unknown message type %#x", v)
+	codec, ok := r.messages[v]
+	if !ok {
+		return messageCodec{typ: MessageType(v)}, 0, 0, violation("unknown message type %#x", v)
 	}
-	if len(b) < n+2 {
-		return t, 0, ErrShort
+	length := c.take(2)
+	if c.err != nil {
+		return codec, 0, 0, c.err
 	}
-	return t, n + 2 + int(b[n])<<8 + int(b[n+1]), nil
+	return codec, c.off - 2, c.off + int(length[0])<<8 + int(length[1]), nil
 }
 
 // ParseMessage reads the control message at the start of b and returns its
@@ -173,22 +224,24 @@ func (d Draft) MessageSize(b []byte) (t MessageType, size int, err error) {
 // CheckReply, and what the peer's role decides by Setup.CheckClient and
 // Setup.CheckServer.
 func (d Draft) ParseMessage(b []byte) (m Message, n int, err error) {
-	t, size, err := d.MessageSize(b)
+	r := d.rules()
+	if r == nil {
+		return nil, 0, ErrDraft
+	}
+	codec, head, size, err := r.messageHead(b)
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(b) < size {
 		return nil, 0, ErrShort
 	}
-	r := d.rules()
-	_, head, _ := ParseVarint(b)
-	c := decoder{b: b[head+2 : size], rules: r}
-	m = r.messages[t].parse(&c)
+	c := r.decoder(b[head+2 : size])
+	m = codec.parse(&c)
 	if c.err == nil && c.remaining() > 0 {
 		c.fail(violation("%d bytes after the end of the message", c.remaining()))
 	}
 	if c.err != nil {
-		return nil, 0, inMessage(t, c.err)
+		return nil, 0, inMessage(codec.typ, c.err)
 	}
 	return m, size, nil
 }

@@ -5,7 +5,7 @@ import (
 )
 
 // The bodies of messages in drafts 18 and 19, field by field in the order of
-// the drafts' figures.
+// the drafts' figures. Draft 16 has some of them too.
 
 // goAway18 has a Request ID on the control stream; its presence is known from
 // the length.
@@ -47,13 +47,7 @@ func parseRequestOK(d *decoder) *RequestOK {
 
 func appendRequestError(e *encoder, m *RequestError) {
 	e.varint(uint64(m.Code))
-	var interval uint64
-	if m.RetryAfter != nil {
-		if interval = uint64(*m.RetryAfter) + 1; interval == 0 {
-			e.fail("retry after 2^64-1 milliseconds")
-		}
-	}
-	e.varint(interval)
+	e.retryAfter(m.RetryAfter)
 	e.text("reason", m.Reason, MaxReasonLength)
 	if (m.Redirect != nil) != (m.Code == RequestRedirect) {
 		e.fail("code %v with redirect: %t", m.Code, m.Redirect != nil)
@@ -66,16 +60,31 @@ func appendRequestError(e *encoder, m *RequestError) {
 }
 
 func parseRequestError(d *decoder) *RequestError {
-	m := &RequestError{Code: RequestCode(d.varint())}
-	if interval := d.varint(); interval > 0 {
-		after := Milliseconds(interval - 1)
-		m.RetryAfter = &after
-	}
-	m.Reason = d.text("reason", MaxReasonLength)
+	m := &RequestError{Code: RequestCode(d.varint()), RetryAfter: d.retryAfter(), Reason: d.text("reason", MaxReasonLength)}
 	if m.Code == RequestRedirect {
 		m.Redirect = &Redirect{URI: d.text("URI", maxBody), Name: d.fullTrackName()}
 	}
 	return m
+}
+
+// retryAfter appends a Retry Interval: milliseconds plus one, or 0 for never.
+func (e *encoder) retryAfter(after *Milliseconds) {
+	var interval uint64
+	if after != nil {
+		if interval = uint64(*after) + 1; interval == 0 {
+			e.fail("retry after 2^64-1 milliseconds")
+		}
+	}
+	e.varint(interval)
+}
+
+func (d *decoder) retryAfter() *Milliseconds {
+	interval := d.varint()
+	if interval == 0 {
+		return nil
+	}
+	after := Milliseconds(interval - 1)
+	return &after
 }
 
 func appendRequestUpdate(e *encoder, m *RequestUpdate) {
@@ -139,7 +148,11 @@ func parsePublish(d *decoder) *Publish {
 const unknownStreamCount18 = 1<<62 - 1
 
 func appendPublishDone(e *encoder, m *PublishDone) {
-	e.varint(uint64(m.Code))
+	code, ok := e.rules.doneCodes.number(uint64(m.Code))
+	if !ok {
+		e.fail("code %v", m.Code)
+	}
+	e.varint(code)
 	count := m.StreamCount
 	switch {
 	case count == UnknownStreamCount:
@@ -152,7 +165,7 @@ func appendPublishDone(e *encoder, m *PublishDone) {
 }
 
 func parsePublishDone(d *decoder) *PublishDone {
-	m := &PublishDone{Code: PublishDoneCode(d.varint()), StreamCount: d.varint(), Reason: d.text("reason", MaxReasonLength)}
+	m := &PublishDone{Code: PublishDoneCode(d.rules.doneCodes.parse(d.varint())), StreamCount: d.varint(), Reason: d.text("reason", MaxReasonLength)}
 	if m.StreamCount >= unknownStreamCount18 {
 		m.StreamCount = UnknownStreamCount
 	}
@@ -170,6 +183,19 @@ func parsePublishSkipped(d *decoder) *PublishSkipped {
 
 func appendFetch(e *encoder, m *Fetch) {
 	e.varint(m.RequestID)
+	e.fetchRange(m)
+	e.params(m.Type(), &m.Params)
+}
+
+func parseFetch(d *decoder) *Fetch {
+	m := &Fetch{RequestID: d.varint()}
+	d.fetchRange(m)
+	m.Params = d.params(TypeFetch)
+	return m
+}
+
+// fetchRange appends the Fetch Type and the fields that depend on it.
+func (e *encoder) fetchRange(m *Fetch) {
 	e.varint(uint64(m.FetchType))
 	switch m.FetchType {
 	case FetchStandalone:
@@ -182,11 +208,10 @@ func appendFetch(e *encoder, m *Fetch) {
 	default:
 		e.fail("fetch of type %v", m.FetchType)
 	}
-	e.params(m.Type(), &m.Params)
 }
 
-func parseFetch(d *decoder) *Fetch {
-	m := &Fetch{RequestID: d.varint(), FetchType: FetchType(d.varint())}
+func (d *decoder) fetchRange(m *Fetch) {
+	m.FetchType = FetchType(d.varint())
 	switch m.FetchType {
 	case FetchStandalone:
 		m.Name = d.fullTrackName()
@@ -200,8 +225,6 @@ func parseFetch(d *decoder) *Fetch {
 			d.fail(violation("fetch of type %v", m.FetchType))
 		}
 	}
-	m.Params = d.params(TypeFetch)
-	return m
 }
 
 func appendFetchOK(e *encoder, m *FetchOK) {
@@ -237,18 +260,21 @@ func (d *decoder) last() moq.Location {
 
 func appendPublishNamespace(e *encoder, m *PublishNamespace) {
 	e.varint(m.RequestID)
-	e.namespace(m.Namespace)
+	e.trackNamespace(m.Namespace)
 	e.params(m.Type(), &m.Params)
 }
 
 func parsePublishNamespace(d *decoder) *PublishNamespace {
 	m := &PublishNamespace{RequestID: d.varint()}
-	m.Namespace, _ = d.namespace()
+	m.Namespace, _ = d.trackNamespace()
 	m.Params = d.params(TypePublishNamespace)
 	return m
 }
 
 func appendSubscribeNamespace(e *encoder, m *SubscribeNamespace) {
+	if m.Tracks {
+		e.fail("it asks for tracks too")
+	}
 	e.varint(m.RequestID)
 	e.namespace(m.Prefix)
 	e.params(m.Type(), &m.Params)

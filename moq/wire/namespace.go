@@ -16,10 +16,16 @@ func (*PublishNamespace) Type() MessageType { return TypePublishNamespace }
 // SubscribeNamespace is SUBSCRIBE_NAMESPACE: it asks which Namespaces with a
 // prefix are published, now and later (draft-ietf-moq-transport-18, section
 // "SUBSCRIBE_NAMESPACE").
+//
+// In draft 14 it asks for the Tracks too, always; in draft 16 it can.
 type SubscribeNamespace struct {
 	RequestID uint64
 	Prefix    moq.Namespace
-	Params    Params
+	// Tracks tells that it also asks for what a SubscribeTracks with the same
+	// prefix would. Draft 14 has nothing else, draft 16 has the choice, later
+	// drafts have two requests.
+	Tracks bool
+	Params Params
 }
 
 // Type returns TypeSubscribeNamespace.

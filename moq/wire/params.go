@@ -141,4 +141,12 @@ type Params struct {
 	// TrackNamespacePrefix replaces the prefix of a SubscribeNamespace or
 	// SubscribeTracks.
 	TrackNamespacePrefix *moq.Namespace
+	// Unknown holds parameters that the draft does not define, as they came.
+	// Draft 14 wants them ignored; every later one closes the session over
+	// them, and cannot send them.
+	Unknown moq.Properties
+
+	// maxCacheDuration is a parameter in draft 14 and a Track Property
+	// everywhere else. It is set only inside that draft's codec.
+	maxCacheDuration *Milliseconds
 }

@@ -13,6 +13,8 @@ type paramCodec struct {
 	repeats bool
 	// count returns how often it is present.
 	count func(*Params) int
+	// clear makes it absent.
+	clear func(*Params)
 	// append appends the value of the i-th.
 	append func(e *encoder, p *Params, i int)
 	parse  func(*decoder, *Params)
@@ -28,6 +30,7 @@ func optional[T any](typ ParamType, field func(*Params) **T, appendValue func(*e
 			}
 			return 1
 		},
+		clear:  func(p *Params) { *field(p) = nil },
 		append: func(e *encoder, p *Params, _ int) { appendValue(e, **field(p)) },
 		parse: func(d *decoder, p *Params) {
 			v := parseValue(d)
@@ -56,6 +59,9 @@ func rangeFilter(typ ParamType) paramCodec {
 			}
 			return n
 		},
+		clear: func(p *Params) {
+			p.RangeFilters = slices.DeleteFunc(slices.Clone(p.RangeFilters), func(f RawRangeFilter) bool { return f.Type == typ })
+		},
 		append: func(e *encoder, p *Params, i int) {
 			for _, f := range p.RangeFilters {
 				if f.Type != typ {
@@ -76,17 +82,49 @@ func rangeFilter(typ ParamType) paramCodec {
 	}
 }
 
+var tokensParam = paramCodec{
+	typ:     ParamAuthorizationToken,
+	repeats: true,
+	count:   func(p *Params) int { return len(p.Tokens) },
+	clear:   func(p *Params) { p.Tokens = nil },
+	append:  func(e *encoder, p *Params, i int) { e.sizedToken(p.Tokens[i]) },
+	parse:   func(d *decoder, p *Params) { p.Tokens = append(p.Tokens, d.token(d.take(d.varint()))) },
+}
+
+// groupOrderParam makes the codec of GROUP_ORDER, whose field has no pointer.
+func groupOrderParam(appendValue func(*encoder, moq.GroupOrder), parseValue func(*decoder) uint64) paramCodec {
+	return paramCodec{
+		typ: ParamGroupOrder,
+		count: func(p *Params) int {
+			if p.GroupOrder == moq.GroupOrderPublisher {
+				return 0
+			}
+			return 1
+		},
+		clear: func(p *Params) { p.GroupOrder = moq.GroupOrderPublisher },
+		append: func(e *encoder, p *Params, _ int) {
+			if !validGroupOrder(uint64(p.GroupOrder)) {
+				e.fail("group order %d", p.GroupOrder)
+			}
+			appendValue(e, p.GroupOrder)
+		},
+		parse: func(d *decoder, p *Params) {
+			v := parseValue(d)
+			if d.err == nil && !validGroupOrder(v) {
+				d.fail(violation("GROUP_ORDER is %d", v))
+			}
+			p.GroupOrder = moq.GroupOrder(v)
+		},
+	}
+}
+
+func (e *encoder) groupOrder(v moq.GroupOrder) { e.uint8(uint8(v)) }
+
 // params18 and params19 are in ascending order of types, which is the order
 // on the wire.
 var params18 = []paramCodec{
 	milliseconds(ParamObjectDeliveryTimeout, func(p *Params) **Milliseconds { return &p.ObjectDeliveryTimeout }),
-	{
-		typ:     ParamAuthorizationToken,
-		repeats: true,
-		count:   func(p *Params) int { return len(p.Tokens) },
-		append:  func(e *encoder, p *Params, i int) { e.sizedToken(p.Tokens[i]) },
-		parse:   func(d *decoder, p *Params) { p.Tokens = append(p.Tokens, d.token(d.take(d.varint()))) },
-	},
+	tokensParam,
 	milliseconds(ParamRendezvousTimeout, func(p *Params) **Milliseconds { return &p.RendezvousTimeout }),
 	milliseconds(ParamSubgroupDeliveryTimeout, func(p *Params) **Milliseconds { return &p.SubgroupDeliveryTimeout }),
 	milliseconds(ParamExpires, func(p *Params) **Milliseconds { return &p.Expires }),
@@ -100,28 +138,7 @@ var params18 = []paramCodec{
 		(*encoder).uint8, (*decoder).uint8),
 	optional(ParamFilter, func(p *Params) **Filter { return &p.Filter },
 		(*encoder).filter, (*decoder).filter),
-	{
-		typ: ParamGroupOrder,
-		count: func(p *Params) int {
-			if p.GroupOrder == moq.GroupOrderPublisher {
-				return 0
-			}
-			return 1
-		},
-		append: func(e *encoder, p *Params, _ int) {
-			if !validGroupOrder(uint64(p.GroupOrder)) {
-				e.fail("group order %d", p.GroupOrder)
-			}
-			e.uint8(uint8(p.GroupOrder))
-		},
-		parse: func(d *decoder, p *Params) {
-			v := d.uint8()
-			if d.err == nil && !validGroupOrder(uint64(v)) {
-				d.fail(violation("GROUP_ORDER is %d", v))
-			}
-			p.GroupOrder = moq.GroupOrder(v)
-		},
-	},
+	groupOrderParam((*encoder).groupOrder, func(d *decoder) uint64 { return uint64(d.uint8()) }),
 	optional(ParamNewGroupRequest, func(p *Params) **uint64 { return &p.NewGroupRequest },
 		(*encoder).varint, (*decoder).varint),
 	optional(ParamTrackNamespacePrefix, func(p *Params) **moq.Namespace { return &p.TrackNamespacePrefix },
@@ -143,8 +160,13 @@ func (e *encoder) params(t MessageType, p *Params) {
 	for i := range e.rules.params {
 		total += e.rules.params[i].count(p)
 	}
-	e.varint(uint64(total))
+	e.varint(uint64(total + len(p.Unknown)))
 	allowed := e.rules.allowed[t]
+	for i := range e.rules.missing {
+		if c := &e.rules.missing[i]; c.count(p) > 0 {
+			e.fail("parameter %v", c.typ)
+		}
+	}
 	var prior ParamType
 	for i := range e.rules.params {
 		c := &e.rules.params[i]
@@ -154,15 +176,41 @@ func (e *encoder) params(t MessageType, p *Params) {
 		}
 		for j := range n {
 			e.varint(uint64(c.typ - prior))
-			prior = c.typ
+			if !e.absolute {
+				prior = c.typ
+			}
 			c.append(e, p, j)
 		}
+	}
+	if len(p.Unknown) > 0 {
+		e.unknownParams(p.Unknown)
 	}
 	// A range filter of a type that the draft does not have is in no codec.
 	for _, f := range p.RangeFilters {
 		if e.rules.param(f.Type) == nil {
 			e.fail("range filter %v", f.Type)
 		}
+	}
+}
+
+// unknownParams appends the parameters of Params.Unknown, where a draft has
+// them ignored.
+func (e *encoder) unknownParams(unknown moq.Properties) {
+	if !e.rules.unknownIgnored {
+		e.fail("unknown parameters")
+		return
+	}
+	for _, v := range unknown {
+		if e.rules.param(ParamType(v.Type)) != nil {
+			e.fail("parameter %#x is not unknown", v.Type)
+		}
+		e.varint(v.Type)
+		if v.Type%2 == 0 {
+			e.varint(v.Value)
+			continue
+		}
+		e.varint(uint64(len(v.Bytes)))
+		e.b = append(e.b, v.Bytes...)
 	}
 }
 
@@ -174,6 +222,9 @@ func (d *decoder) params(t MessageType) (p Params) {
 	var seen paramSet
 	for ; count > 0 && d.err == nil; count-- {
 		delta := ParamType(d.varint())
+		if d.absolute {
+			typ = 0
+		}
 		if delta+typ < typ {
 			d.fail(violation("type of a parameter exceeds 2^64-1"))
 		}
@@ -181,8 +232,12 @@ func (d *decoder) params(t MessageType) (p Params) {
 		c := d.rules.param(typ)
 		switch {
 		case d.err != nil:
+		case c == nil && d.rules.unknownIgnored:
+			d.unknownParam(&p, typ)
 		case c == nil:
 			d.fail(violation("unknown parameter %#x", uint64(typ)))
+		case !allowed.has(typ) && d.rules.misplacedIgnored:
+			d.skipParam(typ)
 		case !allowed.has(typ):
 			d.fail(violation("parameter %v may not appear", typ))
 		case seen.has(typ) && !c.repeats:
@@ -193,6 +248,37 @@ func (d *decoder) params(t MessageType) (p Params) {
 		}
 	}
 	return p
+}
+
+// skipParam skips the value of a parameter that is a Key-Value-Pair.
+func (d *decoder) skipParam(typ ParamType) {
+	if v := d.varint(); typ%2 != 0 {
+		d.take(v)
+	}
+}
+
+// unknownParam keeps a parameter that is to be ignored, up to a number that
+// bounds the memory for it.
+func (d *decoder) unknownParam(p *Params, typ ParamType) {
+	v := moq.Property{Type: uint64(typ)}
+	if size := d.varint(); typ%2 == 0 {
+		v.Value = size
+	} else {
+		v.Bytes = slices.Clone(d.take(size))
+	}
+	if d.err == nil && len(p.Unknown) < MaxProperties {
+		p.Unknown = append(p.Unknown, v)
+	}
+}
+
+// without returns what is in all and not in some.
+func without(all, some []paramCodec) (rest []paramCodec) {
+	for _, c := range all {
+		if !slices.ContainsFunc(some, func(s paramCodec) bool { return s.typ == c.typ }) {
+			rest = append(rest, c)
+		}
+	}
+	return rest
 }
 
 // param returns the codec of a parameter, or nil when the draft has none.
@@ -238,15 +324,17 @@ func (e *encoder) sizedToken(t Token) {
 
 // token returns the encoding of a Token.
 func (e *encoder) token(t Token) []byte {
-	b := AppendVarint(nil, uint64(t.AliasType))
+	c := e.sub()
+	c.varint(uint64(t.AliasType))
 	switch t.AliasType {
 	case TokenDelete, TokenUseAlias:
 		if t.Type != 0 || t.Value != nil {
 			e.fail("token with alias type %v has a type or a value", t.AliasType)
 		}
-		return AppendVarint(b, t.Alias)
+		c.varint(t.Alias)
+		return e.join(&c)
 	case TokenRegister:
-		b = AppendVarint(b, t.Alias)
+		c.varint(t.Alias)
 	case TokenUseValue:
 		if t.Alias != 0 {
 			e.fail("token with alias type %v has an alias", t.AliasType)
@@ -254,8 +342,17 @@ func (e *encoder) token(t Token) []byte {
 	default:
 		e.fail("token with alias type %v", t.AliasType)
 	}
-	b = AppendVarint(b, t.Type)
-	return append(b, t.Value...)
+	c.varint(t.Type)
+	c.b = append(c.b, t.Value...)
+	return e.join(&c)
+}
+
+// join takes over the failure of a sub-encoder and returns its bytes.
+func (e *encoder) join(c *encoder) []byte {
+	if e.err == nil {
+		e.err = c.err
+	}
+	return c.b
 }
 
 // token reads a Token that fills v. "If the Token structure cannot be
@@ -265,7 +362,7 @@ func (d *decoder) token(v []byte) (t Token) {
 	if d.err != nil {
 		return t
 	}
-	c := decoder{b: v}
+	c := d.sub(v)
 	t.AliasType = AliasType(c.varint())
 	switch t.AliasType {
 	case TokenDelete, TokenUseAlias:

@@ -22,7 +22,7 @@ func good(t *testing.T, files func(wire.Draft) []string, f func(t *testing.T, d 
 // withLength returns a message like b whose body is replaced.
 func withLength(t *testing.T, d wire.Draft, b []byte, body func([]byte) []byte) []byte {
 	t.Helper()
-	_, head, err := wire.ParseVarint(b)
+	_, head, err := d.ParseVarint(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestMessagePrefixes(t *testing.T) {
 // (draft-ietf-moq-transport-18, section "Control Messages")
 func TestMessageCutShort(t *testing.T) {
 	good(t, messageFiles, func(t *testing.T, d wire.Draft, v *vector, b []byte) {
-		_, head, _ := wire.ParseVarint(b)
+		_, head, _ := d.ParseVarint(b)
 		for i := range len(b) - head - 2 {
 			cut := withLength(t, d, b, func(body []byte) []byte { return body[:i] })
 			m, n, err := d.ParseMessage(cut)

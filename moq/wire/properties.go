@@ -44,7 +44,7 @@ func (e *MalformedTrackError) Error() string { return "wire: malformed track: " 
 // contains Immutable Properties itself
 // (draft-ietf-moq-transport-18, section "Immutable Properties").
 func ParseImmutable(value []byte) (moq.Properties, error) {
-	p, err := parseProperties(value)
+	p, err := parseProperties(value, form{})
 	if err != nil {
 		return nil, &MalformedTrackError{"immutable properties: " + err.Error()}
 	}
@@ -114,7 +114,10 @@ func CheckObjectProperties(l moq.Location, p moq.Properties) error {
 
 // objectPropertyCheck counts what may appear once, in p and in its Immutable
 // Properties together.
-type objectPropertyCheck struct{ immutable, groupGap, objectGap bool }
+type objectPropertyCheck struct {
+	immutable, groupGap, objectGap bool
+	anyType                        bool // no type is mandatory
+}
 
 func (c *objectPropertyCheck) check(l moq.Location, p moq.Properties) error {
 	once := func(seen *bool, name string) error {
@@ -151,7 +154,7 @@ func (c *objectPropertyCheck) check(l moq.Location, p moq.Properties) error {
 			if v.Value > l.Object {
 				return &MalformedTrackError{fmt.Sprintf("prior object ID gap of %d at object %d", v.Value, l.Object)}
 			}
-		case isMandatory(v.Type):
+		case isMandatory(v.Type) && !c.anyType:
 			return &MalformedTrackError{fmt.Sprintf("mandatory track property %#x on an object", v.Type)}
 		}
 	}
@@ -160,10 +163,12 @@ func (c *objectPropertyCheck) check(l moq.Location, p moq.Properties) error {
 
 // checkTrackProperties checks the values of Track Properties that the draft
 // wants the session closed over.
-func checkTrackProperties(p moq.Properties) error {
+func (r *rules) checkTrackProperties(p moq.Properties) error {
 	for _, v := range p {
 		ok := true
 		switch v.Type {
+		case moq.PropertyObjectDeliveryTimeout:
+			ok = v.Value > 0 || !r.timeoutNotZero
 		case moq.PropertyDefaultPublisherPriority:
 			ok = v.Value <= 255
 		case moq.PropertyDefaultGroupOrder:
@@ -174,7 +179,7 @@ func checkTrackProperties(p moq.Properties) error {
 			// A value that cannot be read makes the track malformed, which
 			// is for its reader to find.
 			if inner, err := ParseImmutable(v.Bytes); err == nil {
-				if err := checkTrackProperties(inner); err != nil {
+				if err := r.checkTrackProperties(inner); err != nil {
 					return err
 				}
 			}
@@ -188,14 +193,14 @@ func checkTrackProperties(p moq.Properties) error {
 
 // parseProperties reads a whole block of Properties. Nothing it returns
 // shares memory with the block.
-func parseProperties(block []byte) (moq.Properties, error) {
+func parseProperties(block []byte, f form) (moq.Properties, error) {
 	if len(block) == 0 {
 		return nil, nil
 	}
 	// Count first, so that at most two allocations are made, of the right
 	// size and within the limits.
 	count, size := 0, 0
-	c := decoder{b: block}
+	c := decoder{b: block, form: f}
 	for typ := uint64(0); c.remaining() > 0; count++ {
 		if count == MaxProperties {
 			return nil, &Error{Code: InternalError, Reason: fmt.Sprintf("more than %d properties", MaxProperties)}
@@ -215,10 +220,15 @@ func parseProperties(block []byte) (moq.Properties, error) {
 	if size > 0 {
 		values = make([]byte, 0, size)
 	}
-	c = decoder{b: block}
+	c = decoder{b: block, form: f}
 	for i, typ := 0, uint64(0); i < count; i++ {
 		p := c.pair(typ)
 		typ = p.Type
+		if p.Type == moq.PropertyImmutable && f != (form{}) {
+			p.Bytes = immutableFrom(f, p.Bytes)
+			props[i] = p
+			continue
+		}
 		if at := len(values); len(p.Bytes) > 0 {
 			values = append(values, p.Bytes...)
 			p.Bytes = values[at:len(values):len(values)]
@@ -234,10 +244,12 @@ func parseProperties(block []byte) (moq.Properties, error) {
 // are those of the input.
 func (d *decoder) pair(prior uint64) moq.Property {
 	p := moq.Property{Type: d.varint()}
-	if p.Type+prior < prior {
-		d.fail(violation("type of a key-value pair exceeds 2^64-1"))
+	if !d.absolute {
+		if p.Type+prior < prior {
+			d.fail(violation("type of a key-value pair exceeds 2^64-1"))
+		}
+		p.Type += prior
 	}
-	p.Type += prior
 	if p.Type%2 == 0 {
 		p.Value = d.varint()
 		return p
@@ -259,22 +271,38 @@ func (d *decoder) propertiesBlock() []byte {
 	return d.take(size)
 }
 
-// properties appends a sequence of Key-Value-Pairs in the order of types.
-func (e *encoder) properties(p moq.Properties) {
+// properties appends a sequence of Key-Value-Pairs, in the order of types
+// where those are deltas.
+func (e *encoder) properties(p moq.Properties) { e.pairs(p, true) }
+
+// pairs appends Key-Value-Pairs. translate tells that Immutable Properties may
+// be among them.
+func (e *encoder) pairs(p moq.Properties, translate bool) {
 	if len(p) > MaxProperties {
 		e.fail("%d properties, at most %d are allowed", len(p), MaxProperties)
 		return
 	}
+	if !e.absolute {
+		p = p.Sorted()
+	}
 	var prior uint64
-	for _, v := range p.Sorted() {
+	for _, v := range p {
 		e.varint(v.Type - prior)
-		prior = v.Type
+		if !e.absolute {
+			prior = v.Type
+		}
 		if v.Type%2 == 0 {
 			if v.Bytes != nil {
 				e.fail("property %#x has bytes", v.Type)
 			}
 			e.varint(v.Value)
 			continue
+		}
+		if translate && v.Type == moq.PropertyImmutable && e.form != (form{}) {
+			var err error
+			if v.Bytes, err = immutableTo(e.form, v.Bytes); err != nil {
+				e.fail("%v", err)
+			}
 		}
 		if len(v.Bytes) > maxValueLength {
 			e.fail("property %#x of %d bytes", v.Type, len(v.Bytes))
@@ -286,6 +314,10 @@ func (e *encoder) properties(p moq.Properties) {
 
 // objectProperties appends Properties with the length of the block in front.
 func (e *encoder) objectProperties(p moq.Properties) {
+	if e.form != (form{}) {
+		e.sized(MaxPropertiesSize, "object properties", func() { e.properties(p) })
+		return
+	}
 	size := propertiesSize(p)
 	if size > MaxPropertiesSize {
 		e.fail("object properties of %d bytes", size)
@@ -295,7 +327,26 @@ func (e *encoder) objectProperties(p moq.Properties) {
 	e.properties(p)
 }
 
-// propertiesSize returns the length in bytes of what properties appends.
+// sized appends what f appends with its length in front.
+func (e *encoder) sized(limit int, what string, f func()) {
+	at := len(e.b)
+	f()
+	size := len(e.b) - at
+	if size > limit {
+		e.fail("%s of %d bytes", what, size)
+		return
+	}
+	// The block moves to make room for its length.
+	e.varint(uint64(size))
+	head := len(e.b) - at - size
+	var length [MaxVarintLen]byte
+	copy(length[:head], e.b[at+size:])
+	copy(e.b[at+head:], e.b[at:at+size])
+	copy(e.b[at:], length[:head])
+}
+
+// propertiesSize returns the length in bytes of what properties appends in
+// the zero form.
 func propertiesSize(p moq.Properties) int {
 	var prior uint64
 	n := 0

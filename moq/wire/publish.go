@@ -26,9 +26,10 @@ const UnknownStreamCount uint64 = math.MaxUint64
 // PublishDone is PUBLISH_DONE, the last message of a publisher on the stream
 // of a subscription (draft-ietf-moq-transport-18, section "PUBLISH_DONE").
 type PublishDone struct {
-	Code PublishDoneCode
+	RequestID uint64 // of the subscription, in drafts up to 16; not sent in later ones
+	Code      PublishDoneCode
 	// StreamCount is the number of data streams that were opened for the
-	// subscription, or UnknownStreamCount. Drafts 18 and 19 have 2^62-1 for
+	// subscription, or UnknownStreamCount. Drafts up to 19 have 2^62-1 for
 	// unknown; it and whatever exceeds it are read as UnknownStreamCount.
 	StreamCount uint64
 	// Reason is text of at most MaxReasonLength bytes for people.

@@ -10,8 +10,18 @@ const MaxReasonLength = 1024
 // TRACK_STATUS, SUBSCRIBE_NAMESPACE, SUBSCRIBE_TRACKS and PUBLISH_NAMESPACE
 // (draft-ietf-moq-transport-18, section "REQUEST_OK"). CheckReply checks it
 // against the request that it answers.
+//
+// In drafts up to 16 the answer to PUBLISH is PUBLISH_OK, and in draft 14
+// every request has an answer of its own; Request tells them apart.
 type RequestOK struct {
-	Params Params
+	// Request is the type of the request that is answered. Where the message
+	// tells, a parser sets it: TypePublish in draft 16, every one in draft 14.
+	// A sender sets it for those drafts; others do not need it.
+	Request MessageType
+	// RequestID is that of the request, in drafts up to 16. Later ones answer
+	// on the stream of the request and do not send it.
+	RequestID uint64
+	Params    Params
 	// Properties are Track Properties, in the answer to TRACK_STATUS only.
 	Properties moq.Properties
 }
@@ -20,15 +30,21 @@ type RequestOK struct {
 func (*RequestOK) Type() MessageType { return TypeRequestOK }
 
 // RequestError is REQUEST_ERROR, the refusal of any request
-// (draft-ietf-moq-transport-18, section "REQUEST_ERROR").
+// (draft-ietf-moq-transport-18, section "REQUEST_ERROR"). In draft 14 every
+// request has a refusal of its own; Request tells them apart.
 type RequestError struct {
-	Code RequestCode
+	// Request and RequestID are as in RequestOK. Only draft 14 needs Request.
+	Request   MessageType
+	RequestID uint64
+	Code      RequestCode
 	// RetryAfter is how long to wait before the same request is worth
-	// sending again; nil when it is not to be sent again.
+	// sending again; nil when it is not to be sent again, or when the draft
+	// cannot say so, as draft 14.
 	RetryAfter *Milliseconds
 	// Reason is text of at most MaxReasonLength bytes for people.
 	Reason string
-	// Redirect is present when, and only when, Code is RequestRedirect.
+	// Redirect is present when, and only when, Code is RequestRedirect. Drafts
+	// before 18 have none.
 	Redirect *Redirect
 }
 
@@ -50,9 +66,16 @@ type Redirect struct {
 // RequestUpdate is REQUEST_UPDATE, which changes parameters of the request on
 // whose stream it travels (draft-ietf-moq-transport-18, section
 // "REQUEST_UPDATE"). CheckReply checks it against that request.
+//
+// In draft 14 it is SUBSCRIBE_UPDATE, which updates subscriptions only, has no
+// answer, and names all of Filter, SubscriberPriority and Forward; the Filter
+// is absolute.
 type RequestUpdate struct {
 	RequestID uint64
-	Params    Params
+	// Existing is the Request ID of the request to be changed, in drafts up
+	// to 16. Later ones send the update on the stream of that request.
+	Existing uint64
+	Params   Params
 }
 
 // Type returns TypeRequestUpdate.

@@ -11,9 +11,10 @@ import (
 // (draft-ietf-moq-transport-18, section "Setup Options").
 type OptionType uint64
 
-// The Setup Options of drafts 18 and 19.
+// The Setup Options.
 const (
 	OptionPath                  OptionType = 0x01
+	OptionMaxRequestID          OptionType = 0x02 // up to draft 16
 	OptionAuthorizationToken    OptionType = 0x03
 	OptionMaxAuthTokenCacheSize OptionType = 0x04
 	OptionAuthority             OptionType = 0x05
@@ -26,7 +27,7 @@ const (
 // (draft-ietf-moq-transport-18, section "SETUP"). In drafts before 17 it is
 // CLIENT_SETUP or SERVER_SETUP.
 //
-// A numeric option that is 0 is not sent: 0 is what its absence means.
+// An option that the draft does not have is not sent. A numeric option that is 0 is not sent: 0 is what its absence means.
 type Setup struct {
 	// Path and Authority come from a client over native QUIC, and only from
 	// there; nil when absent.
@@ -38,6 +39,18 @@ type Setup struct {
 	MaxAuthTokenCacheSize uint64
 	// Implementation is the name and version of the sender's software.
 	Implementation string
+	// Server tells SERVER_SETUP from CLIENT_SETUP, up to draft 16. Since then
+	// there is one SETUP and it is always false.
+	Server bool
+	// Versions are those that a client offers, or the one that a server
+	// selected, in draft 14. Without any, that draft's own is sent. A SETUP of
+	// a client without any gives VERSION_NEGOTIATION_FAILED. See
+	// Draft.Version.
+	Versions []uint64
+	// MaxRequestID is one more than the largest Request ID that the peer may
+	// use until a MaxRequestID message, up to draft 16; nil counts as 0, which
+	// allows no request.
+	MaxRequestID *uint64
 	// MaxFilterRanges is the largest number of ranges in all RangeFilters of
 	// one request. Sent since draft 19; an earlier draft ignores it.
 	MaxFilterRanges uint64
@@ -77,6 +90,22 @@ func (m *Setup) CheckClient(webTransport bool) error {
 		return &Error{Code: MalformedAuthority, Reason: "SETUP: AUTHORITY is not the authority of a URI"}
 	}
 	return nil
+}
+
+// CheckSetup checks a SETUP as CheckClient and CheckServer do, and that it is
+// the message of that end. fromServer tells which end sent it.
+func (d Draft) CheckSetup(m *Setup, fromServer, webTransport bool) error {
+	r := d.rules()
+	if r == nil {
+		return ErrDraft
+	}
+	if m.Server != (fromServer && r.dialect.ControlStream) {
+		return violation("SETUP of the other end")
+	}
+	if fromServer {
+		return m.CheckServer()
+	}
+	return m.CheckClient(webTransport)
 }
 
 // CheckServer checks what a client must check in the SETUP of a server: PATH

@@ -89,7 +89,10 @@ func (r *rules) option(t OptionType) *optionCodec {
 	return nil
 }
 
-func appendSetup(e *encoder, m *Setup) {
+func appendSetup(e *encoder, m *Setup) { e.properties(e.options(m)) }
+
+// options returns the Setup Options of m that the draft has.
+func (e *encoder) options(m *Setup) moq.Properties {
 	pairs := slices.Clone(m.Unknown)
 	for _, v := range m.Unknown {
 		if e.rules.option(OptionType(v.Type)) != nil {
@@ -103,28 +106,33 @@ func appendSetup(e *encoder, m *Setup) {
 			pairs = append(pairs, v)
 		}
 	}
-	e.properties(pairs)
+	return pairs
 }
 
 func parseSetup(d *decoder) *Setup {
 	m := new(Setup)
-	pairs, err := parseProperties(d.take(uint64(d.remaining())))
+	pairs, err := parseProperties(d.take(uint64(d.remaining())), form{})
 	if err != nil {
 		d.fail(err)
 		return m
 	}
-	var prior uint64
-	for i, v := range pairs {
+	d.options(m, pairs)
+	return m
+}
+
+// options puts Setup Options where they belong.
+func (d *decoder) options(m *Setup, pairs moq.Properties) {
+	var seen uint64 // every defined type is below 64
+	for _, v := range pairs {
 		o := d.rules.option(OptionType(v.Type))
 		if o == nil {
 			m.Unknown = append(m.Unknown, v)
 			continue
 		}
-		if i > 0 && v.Type == prior && !o.repeats {
+		if seen&(1<<v.Type) != 0 && !o.repeats {
 			d.fail(violation("option %#x repeats", v.Type))
 		}
-		prior = v.Type
+		seen |= 1 << v.Type
 		o.parse(d, m, v)
 	}
-	return m
 }

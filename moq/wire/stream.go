@@ -6,12 +6,12 @@ import "fmt"
 // start (draft-ietf-moq-transport-18, section "Unidirectional Stream Types").
 type StreamType uint64
 
-// The stream types of drafts 18 and 19.
+// The stream types.
 const (
 	StreamFetch    StreamType = 0x05
-	StreamSubgroup StreamType = 0x10 // stands for every type of a subgroup header
-	StreamSetup    StreamType = 0x2F00
-	StreamPadding  StreamType = 0x132B3E28
+	StreamSubgroup StreamType = 0x10       // stands for every type of a subgroup header
+	StreamSetup    StreamType = 0x2F00     // since draft 17
+	StreamPadding  StreamType = 0x132B3E28 // since draft 18
 )
 
 // String returns the draft's name of the stream type.
@@ -37,29 +37,35 @@ func (t StreamType) String() string {
 //
 // A type the draft does not know, or forbids, is a PROTOCOL_VIOLATION.
 func (d Draft) ParseStreamType(b []byte) (t StreamType, n int, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return 0, 0, ErrDraft
 	}
-	v, n, err := ParseVarint(b)
-	if err != nil {
-		return 0, 0, err
+	c := r.decoder(b)
+	v := c.varint()
+	if c.err != nil {
+		return 0, 0, c.err
 	}
-	switch t := StreamType(v); t {
-	case StreamFetch, StreamSetup, StreamPadding:
-		return t, n, nil
-	}
-	if validSubgroupType(v) {
-		return StreamSubgroup, n, nil
+	switch t = StreamType(v); {
+	case t == StreamFetch, t == StreamSetup && r.data.setupStream, t == StreamPadding && r.data.padding:
+		return t, c.off, nil
+	case r.data.validSubgroupType(v):
+		return StreamSubgroup, c.off, nil
 	}
 	return 0, 0, violation("stream type %#x", v)
 }
 
 // AppendPadding appends what a padding stream, or a padding datagram, starts
 // with; any number of zero bytes may follow
-// (draft-ietf-moq-transport-18, section "Padding").
+// (draft-ietf-moq-transport-18, section "Padding"). The error wraps
+// ErrInvalid in drafts before 18, which have none.
 func (d Draft) AppendPadding(b []byte, datagram bool) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
+	}
+	if !r.data.padding {
+		return b, invalid("padding in %v", d)
 	}
 	if datagram {
 		return AppendVarint(b, datagramPadding), nil

@@ -27,10 +27,10 @@ const (
 	subgroupFirstObjectBit  = 0x40
 )
 
-// validSubgroupType reports whether v has the form 0b0XX1XXXX with a mode
-// that is not reserved.
-func validSubgroupType(v uint64) bool {
-	return v < 0x80 && v&subgroupAlways != 0 && v&subgroupModeMask != subgroupModeMask
+// validSubgroupType reports whether v has the bit that all subgroup headers
+// have, no flag that the draft does not have, and a mode that is not reserved.
+func (r *dataRules) validSubgroupType(v uint64) bool {
+	return v&^r.subgroupBits == 0 && v&subgroupAlways != 0 && v&subgroupModeMask != subgroupModeMask
 }
 
 // SubgroupHeader is SUBGROUP_HEADER, at the start of a stream that carries
@@ -45,23 +45,26 @@ type SubgroupHeader struct {
 	Subgroup uint64
 	Mode     SubgroupMode
 	// Priority is the Publisher Priority. With DefaultPriority it is that of
-	// the Track instead and Priority is 0.
+	// the Track instead and Priority is 0. Draft 14 has no DefaultPriority.
 	Priority        uint8
 	DefaultPriority bool
 	// EndOfGroup tells that the last Object on the stream is the last of the
 	// Group, if the stream ends with a FIN.
 	EndOfGroup bool
 	// FirstObject tells that the first Object on the stream is the first of
-	// the Subgroup.
+	// the Subgroup. Drafts before 18 cannot tell, and there it is not sent.
 	FirstObject bool
 	// Properties tells that every Object on the stream has a Properties
 	// block, which may be empty. Without it no Object has any.
 	Properties bool
 }
 
-// AppendSubgroupHeader appends h.
+// AppendSubgroupHeader appends h. The error wraps ErrInvalid when the Mode
+// does not fit the Subgroup, and when h has a DefaultPriority that the draft
+// cannot tell.
 func (d Draft) AppendSubgroupHeader(b []byte, h SubgroupHeader) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
 	}
 	if h.Mode > SubgroupExplicit {
@@ -84,27 +87,38 @@ func (d Draft) AppendSubgroupHeader(b []byte, h SubgroupHeader) ([]byte, error) 
 			t |= f.bit
 		}
 	}
-	b = append(b, t)
-	b = AppendVarint(b, h.Alias)
-	b = AppendVarint(b, h.Group)
+	switch unknown := uint64(t) &^ r.data.subgroupBits; {
+	case unknown&subgroupDefaultPriority != 0:
+		return b, invalid("subgroup header with the default priority in %v", d)
+	case unknown != 0:
+		t &^= byte(unknown)
+	}
+	e := r.encoder(b)
+	e.varint(uint64(t))
+	e.varint(h.Alias)
+	e.varint(h.Group)
 	if h.Mode == SubgroupExplicit {
-		b = AppendVarint(b, h.Subgroup)
+		e.varint(h.Subgroup)
 	}
 	if !h.DefaultPriority {
-		b = append(b, h.Priority)
+		e.uint8(h.Priority)
 	}
-	return b, nil
+	if e.err != nil {
+		return b, e.err
+	}
+	return e.b, nil
 }
 
 // ParseSubgroupHeader reads the header at the start of a stream and returns
 // its length in bytes. An invalid type is a PROTOCOL_VIOLATION.
 func (d Draft) ParseSubgroupHeader(b []byte) (h SubgroupHeader, n int, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return h, 0, ErrDraft
 	}
-	c := decoder{b: b}
+	c := r.decoder(b)
 	t := c.varint()
-	if c.err == nil && !validSubgroupType(t) {
+	if c.err == nil && !r.data.validSubgroupType(t) {
 		return h, 0, violation("subgroup header type %#x", t)
 	}
 	h = SubgroupHeader{
@@ -142,10 +156,11 @@ type ObjectHeader struct {
 //
 // The error wraps ErrInvalid when o does not come after prev, when it has
 // Properties and h says there are none, when its Properties exceed the limits
-// of ParseObjectHeader, or when it has a Status and also a payload or
-// Properties.
+// of ParseObjectHeader, or when it has a Status and also a payload or, after
+// draft 14, Properties.
 func (d Draft) AppendObjectHeader(b []byte, h *SubgroupHeader, prev uint64, first bool, o ObjectHeader) ([]byte, error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return b, ErrDraft
 	}
 	delta := o.ID
@@ -155,13 +170,13 @@ func (d Draft) AppendObjectHeader(b []byte, h *SubgroupHeader, prev uint64, firs
 		}
 		delta = o.ID - prev - 1
 	}
-	if o.Status != moq.StatusNormal && (o.Size > 0 || len(o.Properties) > 0) {
+	if o.Status != moq.StatusNormal && (o.Size > 0 || len(o.Properties) > 0 && !r.data.propertiesWith(o.Status)) {
 		return b, invalid("object with status %v has a payload or properties", o.Status)
 	}
 	if len(o.Properties) > 0 && !h.Properties {
 		return b, invalid("object has properties on a stream without")
 	}
-	e := encoder{b: b}
+	e := r.encoder(b)
 	e.varint(delta)
 	if h.Properties {
 		e.objectProperties(o.Properties)
@@ -181,22 +196,26 @@ func (d Draft) AppendObjectHeader(b []byte, h *SubgroupHeader, prev uint64, firs
 // follow. prev is the ID of the Object before it, unless it is the first. The
 // first Object sets h.Subgroup when h.Mode is SubgroupFirstObject.
 //
-// An Object ID beyond 2^64-1, an unknown status, and Properties of an Object
+// An Object ID beyond what the draft's integers hold, an unknown status, and Properties of an Object
 // with a status are a PROTOCOL_VIOLATION; malformed Properties a
 // KEY_VALUE_FORMATTING_ERROR. Properties of more than MaxPropertiesSize bytes
 // or MaxProperties in number give INTERNAL_ERROR, as that is a limit of this
 // endpoint.
 func (d Draft) ParseObjectHeader(b []byte, h *SubgroupHeader, prev uint64, first bool) (o ObjectHeader, n int, err error) {
-	if !d.Supported() {
+	r := d.rules()
+	if r == nil {
 		return o, 0, ErrDraft
 	}
-	c := decoder{b: b}
+	c := r.decoder(b)
 	o.ID = c.varint()
 	if !first {
 		if o.ID++; o.ID == 0 || o.ID+prev < prev {
 			c.fail(violation("object ID exceeds 2^64-1"))
 		}
 		o.ID += prev
+	}
+	if c.quic && o.ID > maxQUICVarint {
+		c.fail(violation("object ID exceeds 2^62-1"))
 	}
 	var block []byte
 	if h.Properties {
@@ -205,14 +224,14 @@ func (d Draft) ParseObjectHeader(b []byte, h *SubgroupHeader, prev uint64, first
 	o.Size = c.varint()
 	if o.Size == 0 && c.err == nil {
 		o.Status = c.status()
-		if o.Status != moq.StatusNormal && len(block) > 0 {
+		if o.Status != moq.StatusNormal && len(block) > 0 && !r.data.propertiesWith(o.Status) {
 			c.fail(violation("properties on an object with status %v", o.Status))
 		}
 	}
 	// The properties are read last so that a header that has not arrived
 	// completely allocates nothing.
 	if c.err == nil {
-		o.Properties, c.err = parseProperties(block)
+		o.Properties, c.err = parseProperties(block, c.form)
 	}
 	if c.err != nil {
 		return ObjectHeader{}, 0, c.err
@@ -223,25 +242,38 @@ func (d Draft) ParseObjectHeader(b []byte, h *SubgroupHeader, prev uint64, first
 	return o, c.off, nil
 }
 
+// StatusDoesNotExist is the status of an Object that draft 14 says does not
+// exist. No other draft can say that, nor has the model an Object for it: a
+// missing Object is a gap.
+const StatusDoesNotExist moq.ObjectStatus = 0x1
+
+// propertiesWith reports whether an Object with the status s, which is not
+// StatusNormal, may have Properties.
+func (r *dataRules) propertiesWith(s moq.ObjectStatus) bool {
+	return r.statusProperties && s != StatusDoesNotExist
+}
+
 func (e *encoder) status(s moq.ObjectStatus) {
-	if !validStatus(uint64(s)) {
+	if !e.rules.data.validStatus(uint64(s)) {
 		e.fail("object status %v", s)
 	}
 	e.varint(uint64(s))
 }
 
-// status reads an Object Status. The draft names three values and wants the
+// status reads an Object Status. The draft names the values and wants the
 // session closed over any other.
 func (d *decoder) status() moq.ObjectStatus {
 	v := d.varint()
-	if d.err == nil && !validStatus(v) {
+	if d.err == nil && !d.rules.data.validStatus(v) {
 		d.fail(violation("object status %#x", v))
 	}
 	return moq.ObjectStatus(v)
 }
 
-func validStatus(v uint64) bool {
+func (r *dataRules) validStatus(v uint64) bool {
 	switch v {
+	case uint64(StatusDoesNotExist):
+		return r.statusDoesNotExist
 	case uint64(moq.StatusNormal), uint64(moq.StatusEndOfGroup), uint64(moq.StatusEndOfTrack):
 		return true
 	}

@@ -20,6 +20,7 @@ func (*Subscribe) Type() MessageType { return TypeSubscribe }
 // SubscribeOK is SUBSCRIBE_OK (draft-ietf-moq-transport-18, section
 // "SUBSCRIBE_OK").
 type SubscribeOK struct {
+	RequestID  uint64 // of the Subscribe, in drafts up to 16; not sent in later ones
 	Alias      uint64 // Track Alias, by which subgroups and datagrams name the Track
 	Params     Params
 	Properties moq.Properties // Track Properties
@@ -77,7 +78,8 @@ type Filter struct {
 	Type FilterType
 	// Start is the first Location; of the Absolute types only.
 	Start moq.Location
-	// EndGroup is the last Group, not less than Start.Group; of
-	// FilterAbsoluteRange only.
+	// EndGroup is the last Group; of FilterAbsoluteRange only. It is not less
+	// than Start.Group, except that drafts 14 and 16 can carry such a filter:
+	// the publisher answers INVALID_RANGE.
 	EndGroup uint64
 }

@@ -1,8 +1,24 @@
 package wire
 
-// rules is what one draft says about control messages.
+// rules is what one draft says.
 type rules struct {
-	messages map[MessageType]messageCodec
+	form
+	dialect Dialect
+	// namespaceNeedsField tells that the Namespace of a Track has at least
+	// one field.
+	namespaceNeedsField bool
+	// timeoutNotZero tells that a delivery timeout of 0 breaks the protocol.
+	timeoutNotZero bool
+	// messages are the codecs by their code points. code chooses one for a
+	// message of memory; nil stands for the value of its Type.
+	messages map[uint64]messageCodec
+	code     func(Message) uint64
+	// misplacedIgnored tells that a parameter in a message that may not have
+	// it is skipped, and unknownIgnored the same of an unknown one. Otherwise
+	// either closes the session.
+	misplacedIgnored, unknownIgnored bool
+	// missing are the parameters that other drafts have and this one has not.
+	missing []paramCodec
 	// params are the codecs of the draft's Message Parameters in ascending
 	// order of types.
 	params []paramCodec
@@ -11,11 +27,58 @@ type rules struct {
 	// belongs.
 	allowed   map[MessageType]paramSet
 	allowedIn map[replyKey]paramSet
+	// fields are the parameters that are fixed fields of a message, and in no
+	// other table.
+	fields map[MessageType]paramSet
+	// trackProperties are the Track Properties that the draft has; nil for
+	// all. answerProperties tells that the answer to TRACK_STATUS has them.
+	trackProperties  []uint64
+	answerProperties bool
 	// options are the Setup Options that the draft defines.
 	options []optionCodec
 	// namespaceScoped are the requests about Namespaces, whose Redirect has
 	// no Track Name.
 	namespaceScoped map[MessageType]bool
+	// doneCodes and resetCodes are nil where the numbers are those in memory.
+	doneCodes, resetCodes codeTable
+	data                  dataRules
+}
+
+// dataRules is what one draft says about streams of Objects and datagrams.
+type dataRules struct {
+	subgroupBits uint64 // flags that the type of a subgroup header may have
+	datagramBits uint64 // flags that the type of a datagram may have
+	padding      bool   // there are padding streams and padding datagrams
+	setupStream  bool   // SETUP comes on a unidirectional stream
+	fetch        fetchLayout
+	// statusNeedsID tells that a status datagram always has an Object ID.
+	statusNeedsID bool
+	// statusProperties tells that an Object with a status that exists may
+	// have Properties, and statusDoesNotExist that Objects can be said not to
+	// exist.
+	statusProperties, statusDoesNotExist bool
+}
+
+// fetchLayout is how Objects on fetch streams are written.
+type fetchLayout uint8
+
+const (
+	fetchDelta  fetchLayout = iota // Serialization Flags; IDs are relative to the item before
+	fetchFlags                     // Serialization Flags; IDs are whole
+	fetchFields                    // every field is there
+)
+
+func (r *rules) decoder(b []byte) decoder { return decoder{b: b, form: r.form, rules: r} }
+
+func (r *rules) encoder(b []byte) encoder { return encoder{b: b, form: r.form, rules: r} }
+
+// data18 is what drafts 18 to 22 say about streams and datagrams.
+var data18 = dataRules{
+	subgroupBits: subgroupProperties | subgroupModeMask | subgroupEndOfGroup | subgroupAlways | subgroupDefaultPriority | subgroupFirstObjectBit,
+	datagramBits: datagramProperties | datagramEndOfGroup | datagramZeroObject | datagramDefaultPriority | datagramStatus,
+	padding:      true,
+	setupStream:  true,
+	fetch:        fetchDelta,
 }
 
 // replyKey is a message on the stream of a request.
@@ -23,6 +86,10 @@ type replyKey struct{ request, message MessageType }
 
 func (d Draft) rules() *rules {
 	switch d {
+	case Draft14:
+		return rules14
+	case Draft16:
+		return rules16
 	case Draft18:
 		return rules18
 	case Draft19:
@@ -53,6 +120,7 @@ var subscriptionParams = setOf(ParamObjectDeliveryTimeout, ParamSubgroupDelivery
 var objectFilters = setOf(ParamSubgroupFilter, ParamObjectIDFilter, ParamPriorityFilter, ParamObjectPropertyFilter)
 
 var rules18 = &rules{
+	dialect:  Dialect{Joining: true, RequestGoAway: true, MandatoryProperties: true},
 	messages: messages(goAway18),
 	params:   params18,
 	options:  options18,
@@ -88,10 +156,14 @@ var rules18 = &rules{
 		{TypeSubscribeNamespace, TypeRequestUpdate}: setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix),
 		{TypeSubscribeTracks, TypeRequestUpdate}:    setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix, ParamForward),
 	},
-	namespaceScoped: map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true},
+	namespaceScoped:  map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true},
+	missing:          without(params19, params18),
+	answerProperties: true,
+	data:             data18,
 }
 
 var rules19 = &rules{
+	dialect:  Dialect{Joining: true, RequestGoAway: true, MandatoryProperties: true},
 	messages: messages(goAway19),
 	params:   params19,
 	options:  options19,
@@ -127,12 +199,14 @@ var rules19 = &rules{
 		{TypeSubscribeTracks, TypeRequestUpdate}: setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix, ParamTrackPropertyFilter) |
 			subscriptionParams | objectFilters,
 	},
-	namespaceScoped: map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true, TypeSubscribeTracks: true},
+	namespaceScoped:  map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true, TypeSubscribeTracks: true},
+	answerProperties: true,
+	data:             data18,
 }
 
 // messages returns the table of drafts 18 and 19, which differ in GOAWAY.
-func messages(goAway messageCodec) map[MessageType]messageCodec {
-	return map[MessageType]messageCodec{
+func messages(goAway messageCodec) map[uint64]messageCodec {
+	return byType(map[MessageType]messageCodec{
 		TypeSetup:              codecOf(appendSetup, parseSetup),
 		TypeGoAway:             goAway,
 		TypeRequestOK:          codecOf(appendRequestOK, parseRequestOK),
@@ -151,7 +225,17 @@ func messages(goAway messageCodec) map[MessageType]messageCodec {
 		TypeSubscribeTracks:    codecOf(appendSubscribeTracks, parseSubscribeTracks),
 		TypeNamespace:          codecOf(appendNamespace, parseNamespace),
 		TypeNamespaceDone:      codecOf(appendNamespaceDone, parseNamespaceDone),
+	})
+}
+
+// byType makes the table of a draft whose code points are the values of the
+// types.
+func byType(codecs map[MessageType]messageCodec) map[uint64]messageCodec {
+	m := make(map[uint64]messageCodec, len(codecs))
+	for t, c := range codecs {
+		m[uint64(t)] = c.of(t)
 	}
+	return m
 }
 
 // CheckReply checks what ParseMessage cannot know of a message on the stream
@@ -162,7 +246,8 @@ func messages(goAway messageCodec) map[MessageType]messageCodec {
 // breach is a PROTOCOL_VIOLATION.
 //
 // On a stream that PUBLISH opened, REQUEST_OK can be the answer to it and to
-// a later REQUEST_UPDATE; both are allowed.
+// a later REQUEST_UPDATE; both are allowed. Drafts up to 16 want a parameter
+// that an answer may not have to be ignored, and there it is no breach.
 func (d Draft) CheckReply(request MessageType, m Message) error {
 	r := d.rules()
 	if r == nil {
@@ -172,6 +257,9 @@ func (d Draft) CheckReply(request MessageType, m Message) error {
 	case *RequestOK:
 		if request != TypeTrackStatus && len(m.Properties) > 0 {
 			return violation("track properties in REQUEST_OK for %v", request)
+		}
+		if r.misplacedIgnored {
+			return nil
 		}
 		return r.checkParams(request, m.Type(), &m.Params)
 	case *RequestUpdate:

@@ -1,0 +1,183 @@
+package wire
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/freshet-live/freshet/moq"
+)
+
+// Fit changes m so that the draft can express it, where that leaves a message
+// with the same sense: it takes out parameters and Track Properties that the
+// draft does not have in this message, and replaces codes it does not have by
+// INTERNAL_ERROR. It returns what was lost, in words for a log. What it cannot
+// help with, such as a number that is too large, AppendMessage refuses.
+//
+// m belongs to the caller; slices in it are not changed but replaced.
+func (d Draft) Fit(m Message) (lost []string) {
+	r := d.rules()
+	if r == nil {
+		return nil
+	}
+	f := fitter{r: r}
+	switch m := m.(type) {
+	case *Subscribe:
+		f.params(TypeSubscribe, &m.Params)
+	case *SubscribeOK:
+		f.params(TypeSubscribeOK, &m.Params)
+		f.trackProperties(&m.Properties)
+	case *TrackStatus:
+		f.params(TypeTrackStatus, &m.Params)
+	case *Publish:
+		f.params(TypePublish, &m.Params)
+		f.trackProperties(&m.Properties)
+	case *PublishDone:
+		f.code((*uint64)(&m.Code), r.doneCodes, uint64(DoneInternalError), m.Code)
+	case *Fetch:
+		f.params(TypeFetch, &m.Params)
+	case *FetchOK:
+		f.params(TypeFetchOK, &m.Params)
+		f.trackProperties(&m.Properties)
+	case *PublishNamespace:
+		f.params(TypePublishNamespace, &m.Params)
+	case *SubscribeNamespace:
+		f.params(TypeSubscribeNamespace, &m.Params)
+		switch {
+		case r.dialect.AnnouncedNamespaces && !m.Tracks:
+			f.lose("namespaces alone")
+			m.Tracks = true
+		case !r.dialect.ControlStream && m.Tracks:
+			f.lose("tracks")
+			m.Tracks = false
+		}
+	case *SubscribeTracks:
+		f.params(r.tracksType(), &m.Params)
+	case *RequestUpdate:
+		f.params(TypeRequestUpdate, &m.Params)
+	case *RequestOK:
+		f.params(r.answerType(m.Request), &m.Params)
+		if len(m.Properties) > 0 && (!r.answerProperties || m.Request != TypeTrackStatus && m.Request != 0) {
+			f.lose("track properties")
+			m.Properties = nil
+		}
+		f.trackProperties(&m.Properties)
+	case *RequestError:
+		f.requestError(m)
+	case *PublishNamespaceCancel:
+		f.requestCode(TypePublishNamespace, &m.Code)
+	}
+	return f.lost
+}
+
+type fitter struct {
+	r    *rules
+	lost []string
+}
+
+func (f *fitter) lose(format string, args ...any) {
+	f.lost = append(f.lost, fmt.Sprintf(format, args...))
+}
+
+// tracksType is the type under which a SubscribeTracks has its parameters.
+func (r *rules) tracksType() MessageType {
+	if r.dialect.ControlStream {
+		return TypeSubscribeNamespace
+	}
+	return TypeSubscribeTracks
+}
+
+// answerType is the type under which the answer to a request has its
+// parameters.
+func (r *rules) answerType(request MessageType) MessageType {
+	switch {
+	case !r.dialect.ControlStream:
+		return TypeRequestOK
+	case request == TypePublish:
+		return typePublishOK
+	case request == TypeTrackStatus && r.fields != nil:
+		return TypeSubscribeOK
+	}
+	return TypeRequestOK
+}
+
+func (f *fitter) params(t MessageType, p *Params) {
+	have := f.r.allowed[t] | f.r.fields[t]
+	for i := range params19 {
+		c := &params19[i]
+		if c.count(p) == 0 {
+			continue
+		}
+		known := f.r.param(c.typ) != nil || f.r.fields[t].has(c.typ)
+		if c.typ == paramMaxCacheDuration && f.r.absolute {
+			known = false // RENDEZVOUS_TIMEOUT, and not what draft 14 has there
+		}
+		zero := c.typ == ParamObjectDeliveryTimeout && *p.ObjectDeliveryTimeout == 0 && f.r.timeoutNotZero
+		if !known || !have.has(c.typ) || zero {
+			f.lose("%v", c.typ)
+			c.clear(p)
+		}
+	}
+	if len(p.Unknown) > 0 && !f.r.unknownIgnored {
+		f.lose("unknown parameters")
+		p.Unknown = nil
+	}
+}
+
+func (f *fitter) trackProperties(props *moq.Properties) {
+	fits := func(v moq.Property) bool {
+		if v.Type == moq.PropertyObjectDeliveryTimeout && v.Value == 0 && f.r.timeoutNotZero {
+			return false
+		}
+		return f.r.trackProperties == nil || slices.Contains(f.r.trackProperties, v.Type)
+	}
+	if !slices.ContainsFunc(*props, func(v moq.Property) bool { return !fits(v) }) {
+		return
+	}
+	var rest moq.Properties
+	for _, v := range *props {
+		if fits(v) {
+			rest = append(rest, v)
+		} else {
+			f.lose("track property %#x", v.Type)
+		}
+	}
+	*props = rest
+}
+
+func (f *fitter) requestError(m *RequestError) {
+	if m.Redirect != nil && f.r.dialect.ControlStream {
+		f.lose("redirect")
+		m.Redirect, m.Code = nil, RequestInternalError
+	}
+	if m.RetryAfter != nil && f.r.absolute {
+		f.lose("retry interval")
+		m.RetryAfter = nil
+	}
+	f.requestCode(m.Request, &m.Code)
+}
+
+// requestCode replaces a code that the refusal of a request cannot have.
+func (f *fitter) requestCode(request MessageType, c *RequestCode) {
+	if f.r.absolute {
+		f.code((*uint64)(c), requestCodes14[request], uint64(RequestInternalError), *c)
+		return
+	}
+	switch {
+	case *c == RequestNoObjects:
+		f.lose("code %v", *c)
+		*c = RequestInvalidRange
+	case *c&foreign != 0:
+		f.lose("code %v", *c)
+		*c = RequestInternalError
+	}
+}
+
+// code replaces a code that is not in the table.
+func (f *fitter) code(c *uint64, t codeTable, instead uint64, name fmt.Stringer) {
+	n, ok := t.number(*c)
+	if ok && n&foreign == 0 {
+		return
+	}
+	f.lose("code %v", name)
+	*c = instead
+}
