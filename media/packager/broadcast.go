@@ -34,9 +34,13 @@ const MaxTracks = 32
 // "Catalog"); sound goes before pictures because its loss is heard at once.
 const (
 	priorityCatalog = 16
+	priorityText    = 48 // a few bytes now and then
 	priorityAudio   = 64
 	priorityVideo   = 128
 )
+
+// textRetention keeps a minute of cues, each a Group of its own.
+var textRetention = moq.Retention{Groups: 64, Age: time.Minute, Bytes: 1 << 20}
 
 // Config tells how a broadcast is packaged. The zero value is good.
 type Config struct {
@@ -118,7 +122,7 @@ func (b *Broadcast) mustCreate(name string) *moq.TrackWriter {
 func (b *Broadcast) Broadcast() *moq.Broadcast { return b.out }
 
 // AddTrack declares a track, which is named after its kind and number: video0,
-// video1, audio0. Several video tracks are taken to be alternatives of the
+// video1, audio0, text0. Several video tracks are taken to be alternatives of the
 // same picture (simulcast).
 //
 // The track enters the catalogs once its Format is complete: at once if f has
@@ -144,8 +148,13 @@ func (b *Broadcast) AddTrack(f media.Format) (media.TrackWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.alt = altVideo; kind == media.Audio {
+	switch kind {
+	case media.Video:
+		t.alt = altVideo
+	case media.Audio:
 		t.alt = altAudio + number
+	case media.Text:
+		t.alt = altText + number
 	}
 	if kind == media.Video {
 		t.requests = make(chan struct{}, 1)
@@ -157,10 +166,12 @@ func (b *Broadcast) AddTrack(f media.Format) (media.TrackWriter, error) {
 }
 
 // The numbers of the groups of alternatives: all video is one picture, while
-// each audio track of a publisher is a sound of its own.
+// each audio track of a publisher is a sound of its own, and each text another
+// language.
 const (
 	altVideo = 1
 	altAudio = 2
+	altText  = altAudio + MaxTracks
 )
 
 // add makes a track. b.mu is held.
@@ -178,9 +189,13 @@ func (b *Broadcast) add(name string, f media.Format) (*track, error) {
 	}
 	cfg := moq.TrackConfig{Retention: b.cfg.AudioRetention}
 	priority := uint64(priorityAudio)
-	if t.kind == media.Video {
+	switch t.kind {
+	case media.Video:
 		priority = priorityVideo
 		cfg.Retention = b.cfg.VideoRetention
+	case media.Text:
+		priority = priorityText
+		cfg.Retention = textRetention
 	}
 	cfg.Properties = moq.Properties{{Type: moq.PropertyDefaultPublisherPriority, Value: priority}}
 	if t.kind == media.Video {
@@ -191,7 +206,7 @@ func (b *Broadcast) add(name string, f media.Format) (*track, error) {
 	if t.out, err = b.out.CreateTrack(name, cfg); err != nil {
 		return nil, fmt.Errorf("packager: track %q: %w", name, err)
 	}
-	if f.Codec != media.VP8 { // which has no mapping to ISO BMFF files here
+	if f.Codec != media.VP8 && t.kind != media.Text { // which have no mapping to ISO BMFF files here
 		if t.twin.out, err = b.out.CreateTrack(name+twinSuffix, cfg); err != nil {
 			return nil, fmt.Errorf("packager: track %q: %w", name+twinSuffix, err)
 		}
@@ -236,7 +251,9 @@ func (b *Broadcast) describe() *catalog.Catalog {
 		entry := catalog.Track{
 			Name:          t.name,
 			Packaging:     catalog.LOC,
-			Role:          t.kind.String(),
+			Role:          t.role(),
+			Label:         t.format.Label,
+			Language:      t.format.Language,
 			Format:        t.advertised(),
 			Live:          true,
 			RenderGroup:   new(1),

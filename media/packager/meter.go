@@ -96,8 +96,11 @@ func (t *track) advertised() media.Format {
 // measured: a tenth of a bit per pixel, which suits live video, and 64 kbit/s
 // for each channel of sound.
 func assumedBitrate(f *media.Format) int {
-	if f.Kind() == media.Audio {
+	switch f.Kind() {
+	case media.Audio:
 		return 64000 * max(f.Channels, 1)
+	case media.Text:
+		return 0
 	}
 	fps := cmp.Or(f.FrameRate, 30)
 	return ladder(float64(f.Width) * float64(f.Height) * fps / 10)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/catalog"
 	"github.com/freshet-live/freshet/media/loc"
 	"github.com/freshet-live/freshet/moq"
 )
@@ -92,10 +93,35 @@ func (t *track) WriteFrame(f media.Frame) error {
 		// well as the encoder could.
 		return t.drop(DropInvalid)
 	}
-	if t.kind == media.Audio {
+	switch t.kind {
+	case media.Audio:
 		return t.writeAudio(f)
+	case media.Text:
+		return t.writeText(f)
 	}
 	return t.writeVideo(f)
+}
+
+// role is the track's in the MSF catalog.
+func (t *track) role() string {
+	if t.kind == media.Text {
+		return catalog.RoleSubtitle
+	}
+	return t.kind.String()
+}
+
+// writeText writes a cue as a Group of its own: cues do not refer to each
+// other, and who joins begins with the newest one.
+func (t *track) writeText(f media.Frame) error {
+	if f.Format != nil && f.Format.MIME != "" {
+		t.format = f.Format
+	}
+	if t.format == nil {
+		return t.drop(DropNoFormat)
+	}
+	err := t.begin(f, 0)
+	t.endGroup()
+	return err
 }
 
 func (t *track) writeVideo(f media.Frame) error {

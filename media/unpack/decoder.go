@@ -29,6 +29,9 @@ func (d *decoder) frame(hint *media.Format, h loc.Header, data []byte, first boo
 	if len(data) == 0 {
 		return media.Frame{}, errEmpty
 	}
+	if d.kind == media.Text {
+		return d.cue(hint, h, data)
+	}
 	if config := h.Config(d.kind); len(config) > 0 {
 		d.setConfig(config)
 	} else if d.config == nil && first && len(hint.Description) > 0 {
@@ -56,6 +59,18 @@ func (d *decoder) frame(hint *media.Format, h loc.Header, data []byte, first boo
 		f.Format = d.format
 	}
 	return f, nil
+}
+
+// cue makes a frame of a cue, which has to be one.
+func (d *decoder) cue(hint *media.Format, h loc.Header, data []byte) (media.Frame, error) {
+	if _, err := codec.ParseCue(data); err != nil {
+		return media.Frame{}, err
+	}
+	if d.format == nil {
+		f := codec.WebVTTFormat(hint.Language, hint.Label)
+		d.format = &f
+	}
+	return media.Frame{PTS: h.Time, Key: true, Data: data, Format: d.format}, nil
 }
 
 // setConfig takes a configuration record; formats are rebuilt when it is new.

@@ -75,7 +75,7 @@ func (r *FrameReader) Stats() Stats { return r.stats }
 // within ReturnWindow.
 //
 // Video begins with a key frame. Format is set on every key frame and, for
-// audio, on every frame; a new pointer is a new format.
+// audio and text, on every frame; a new pointer is a new format.
 func (r *FrameReader) Next(ctx context.Context) (Frame, error) {
 	for {
 		if err := r.enter(ctx); err != nil {
@@ -253,7 +253,7 @@ func (r *FrameReader) frame(ctx context.Context, o *moq.Object) (media.Frame, bo
 		return f, true, nil
 	case errors.Is(err, codec.ErrNoPicture), errors.Is(err, errEmpty):
 		return media.Frame{}, false, nil
-	case r.decoder.kind == media.Audio:
+	case r.decoder.kind != media.Video:
 		r.stats.Malformed++
 		r.lost = true
 		return media.Frame{}, false, nil

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -22,7 +23,7 @@ import (
 
 var entryCodecs = map[string]media.Codec{
 	"avc1": media.H264, "hvc1": media.H265, "av01": media.AV1, "vp09": media.VP9, "VP80": media.VP8,
-	"mp4a": media.AAC, "Opus": media.Opus,
+	"mp4a": media.AAC, "Opus": media.Opus, "ac-3": media.AC3, "ec-3": media.EC3,
 }
 
 // clipTrack is a track of a clip, ready to be published.
@@ -49,8 +50,8 @@ func loadTrack(t testing.TB, track clips.Track) clipTrack {
 		t.Fatal(err)
 	}
 	out := clipTrack{format: media.Format{Codec: c}}
-	if c.Kind() == media.Audio {
-		out.format = *a.Format()
+	if f := a.Format(); f != nil && c.Kind() == media.Audio {
+		out.format = *f
 	}
 	for _, s := range track.Samples {
 		unit := [][]byte{s.Data}
@@ -157,8 +158,11 @@ func roundTrip(t *testing.T, tracks []clipTrack) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for i, track := range tracks {
-		name := []string{"video0", "audio0"}[i]
+	numbers := make(map[media.Kind]int)
+	for _, track := range tracks {
+		kind := track.format.Kind()
+		name := fmt.Sprintf("%v%d", kind, numbers[kind])
+		numbers[kind]++
 		compare(t, name, got[name], track.frames, start)
 	}
 	if catalogs < 1 {
