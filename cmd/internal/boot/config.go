@@ -52,6 +52,7 @@ type Config struct {
 	HLSURL                        string
 	HLSWindow, HLSDir, HLSLimit   string
 	Bench                         bool
+	ladder                        ladderConfig
 	LogLevel, LogFormat           string
 }
 
@@ -81,6 +82,9 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 		fs.StringVar(&c.WebRTCAddr, "webrtc-addr", ":8189", "UDP and TCP `address` for WebRTC media of WHIP")
 		fs.StringVar(&c.RTSPAddr, "rtsp-addr", ":8554", "TCP `address` for RTSP publishers; empty for none")
 		c.PublicHosts = list(fs, "public-host", "`IP address` that WebRTC publishers reach this node at, when it is not one of its interfaces' (repeatable)")
+	}
+	if role.Ingest {
+		c.ladder.flags(fs)
 	}
 	if role.Ingest && !role.API {
 		c.StreamKeys = list(fs, "stream-key", "`ROOM=KEY` that may publish (repeatable)")

@@ -23,6 +23,7 @@ import (
 	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/media/ingest/rtsp"
 	"github.com/freshet-live/freshet/media/ingest/whip"
+	"github.com/freshet-live/freshet/media/ladder"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/token"
@@ -54,7 +55,8 @@ type process struct {
 	node     *relay.Node
 	auth     *authorizer
 	registry *ingest.Registry
-	drops    *ingest.Drops // nil without ingest
+	drops    *ingest.Drops  // nil without ingest
+	ladder   *ladder.Ladder // nil without --transcode
 	certs    *transport.Certificates
 	quic     *transport.Listener
 	mux      *http.ServeMux
@@ -136,7 +138,7 @@ func (p *process) open(ctx context.Context) error {
 	}
 	p.auth = new(authorizer)
 	for _, step := range []func(context.Context) error{
-		p.openTokens, p.openNode, p.openServers, p.openIngest, p.openHLS, p.openControl, p.openOperations,
+		p.openTokens, p.openNode, p.openServers, p.openLadder, p.openIngest, p.openHLS, p.openControl, p.openOperations,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -214,6 +216,9 @@ func (p *process) newBroadcast(_ context.Context, room, member string) (media.Br
 	}
 	b := packager.New(ns, packager.Config{})
 	p.log.Info("broadcast begins", "namespace", ns.String())
+	if p.ladder != nil {
+		p.ladder.Add(b)
+	}
 	return &publishedBroadcast{Broadcast: b, withdraw: p.node.Publish(b.Broadcast()), log: p.log, namespace: ns}, nil
 }
 
