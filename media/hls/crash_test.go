@@ -73,9 +73,9 @@ func crashing(dir string) error {
 		wg.Go(func() { // a viewer
 			for {
 				v := r.current.Load()
-				if v.full.plain != nil {
+				if v.full != nil {
 					mu.Lock()
-					fmt.Fprintf(out, "%s %s\n", r.track, base64.StdEncoding.EncodeToString(v.full.plain))
+					fmt.Fprintf(out, "%s %s\n", r.track, base64.StdEncoding.EncodeToString(v.full.plain()))
 					out.Flush()
 					mu.Unlock()
 				}

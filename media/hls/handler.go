@@ -143,23 +143,23 @@ func (rd *rendition) servePlaylist(w http.ResponseWriter, r *http.Request) {
 	cache := cachePlaylist
 	if d.block {
 		cache = cacheBlocking
-		if v.full.plain != nil && v.tooFar(d.msn, d.part) {
+		if v.full != nil && v.tooFar(d.msn, d.part) {
 			refuse(w, http.StatusBadRequest, "_HLS_msn or _HLS_part is too far ahead")
 			return
 		}
 	}
-	if v.full.plain == nil || d.block && !v.has(d.msn, d.part) {
+	if v.full == nil || d.block && !v.has(d.msn, d.part) {
 		v = rd.wait(r, v, func(v *version) bool {
-			return v.full.plain != nil && (!d.block || v.has(d.msn, d.part))
+			return v.full != nil && (!d.block || v.has(d.msn, d.part))
 		})
 		if v == nil {
 			refuseBusy(w, "nothing new in time")
 			return
 		}
 	}
-	text := &v.full
-	if d.skip && v.delta.plain != nil {
-		text = &v.delta
+	text := v.full
+	if d.skip && v.delta != nil {
+		text = v.delta
 	}
 	if v.ended {
 		cache = cachePlaylist
@@ -277,9 +277,10 @@ func servePlaylist(w http.ResponseWriter, r *http.Request, text *rendered, cache
 	h.Set("Content-Type", typePlaylist)
 	h.Set("Cache-Control", caching(r, cache))
 	h.Add("Vary", "Accept-Encoding")
-	body, etag := text.plain, `"`+text.etag+`"`
-	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
-		body, etag = text.gzip, `"`+text.etag+`-gzip"`
+	packed := acceptsGzip(r.Header.Get("Accept-Encoding"))
+	etag := `"` + text.etag + `"`
+	if packed {
+		etag = `"` + text.etag + `-gzip"`
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", etag)
@@ -287,6 +288,12 @@ func servePlaylist(w http.ResponseWriter, r *http.Request, text *rendered, cache
 		h.Del("Content-Encoding")
 		w.WriteHeader(http.StatusNotModified)
 		return
+	}
+	var body []byte
+	if packed {
+		body = text.gzip()
+	} else {
+		body = text.plain()
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)

@@ -23,6 +23,10 @@ type segment struct {
 	frames  int
 	hasData bool
 
+	text  []byte // in the playlist, with parts; nil: not made yet, or past
+	past  bool   // the text is in rendition.past, without parts, up to place
+	place int
+
 	file    string      // on disk
 	stored  bool        // the disk takes it, so far
 	durable atomic.Bool // all of it is on disk

@@ -39,7 +39,7 @@ func (m *Muxer) renderMultivariant() {
 	}
 	p := multivariantOf(video, audio)
 	text := render(p.Append(nil))
-	m.multivariant.Store(&text)
+	m.multivariant.Store(text)
 	if old == nil {
 		close(m.ready)
 	}

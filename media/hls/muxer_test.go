@@ -335,12 +335,12 @@ func checkMultivariant(t *testing.T, m *Muxer) *playlist.Multivariant {
 	default:
 		t.Fatal("no multivariant playlist")
 	}
-	p, err := playlist.ParseMultivariant(m.multivariant.Load().plain)
+	p, err := playlist.ParseMultivariant(m.multivariant.Load().plain())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range p.Check() {
-		t.Errorf("%v in\n%s", f, m.multivariant.Load().plain)
+		t.Errorf("%v in\n%s", f, m.multivariant.Load().plain())
 	}
 	return p
 }
@@ -547,7 +547,7 @@ func TestMultivariant(t *testing.T) {
 			for _, r := range p.Renditions {
 				groups = append(groups, r.Group)
 			}
-			text := string(m.multivariant.Load().plain)
+			text := string(m.multivariant.Load().plain())
 			if fmt.Sprint(got) != fmt.Sprint(c.variants) || fmt.Sprint(groups) != fmt.Sprint(c.groups) {
 				t.Errorf("%s: variants %q, groups %q in\n%s", c.name, got, groups, text)
 			}

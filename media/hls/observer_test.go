@@ -54,29 +54,29 @@ func (o *observer) findings(track string, fs []playlist.Finding, text []byte) {
 
 func (o *observer) version(r *rendition, v *version) {
 	o.seen[r.track]++
-	full, err := playlist.ParseMedia(v.full.plain)
+	full, err := playlist.ParseMedia(v.full.plain())
 	if err != nil {
-		o.t.Fatalf("%s: %v in\n%s", r.track, err, v.full.plain)
+		o.t.Fatalf("%s: %v in\n%s", r.track, err, v.full.plain())
 	}
-	o.findings(r.track, full.Check(), v.full.plain)
+	o.findings(r.track, full.Check(), v.full.plain())
 	if o.seen[r.track]%16 == 0 {
 		o.checkPacked(v.full)
 	}
 	prev := o.last[r.track]
 	if prev != nil {
-		o.findings(r.track, prev.CheckUpdate(full), v.full.plain)
-		if !v.ended && slices.Equal(prev.Append(nil), v.full.plain) {
+		o.findings(r.track, prev.CheckUpdate(full), v.full.plain())
+		if !v.ended && slices.Equal(prev.Append(nil), v.full.plain()) {
 			o.t.Errorf("%s: a version without news", r.track)
 		}
 	}
-	if v.delta.plain != nil {
+	if v.delta != nil {
 		o.delta++
 		if o.seen[r.track]%16 == 0 {
 			o.checkPacked(v.delta)
 		}
-		d, err := playlist.ParseMedia(v.delta.plain)
+		d, err := playlist.ParseMedia(v.delta.plain())
 		if err != nil {
-			o.t.Fatalf("%s: %v in\n%s", r.track, err, v.delta.plain)
+			o.t.Fatalf("%s: %v in\n%s", r.track, err, v.delta.plain())
 		}
 		if d.Skipped == 0 {
 			o.t.Errorf("%s: a delta update that skips nothing", r.track)
@@ -84,15 +84,15 @@ func (o *observer) version(r *rendition, v *version) {
 		if prev != nil {
 			got, err := prev.Apply(d)
 			if err != nil {
-				o.t.Fatalf("%s: %v\n%s", r.track, err, v.delta.plain)
+				o.t.Fatalf("%s: %v\n%s", r.track, err, v.delta.plain())
 			}
 			for i := range got.Segments { // parts go when segments age; a delta does not say so
 				if got.Segments[i].Parts != nil && i < len(full.Segments) && full.Segments[i].Parts == nil {
 					got.Segments[i].Parts = nil
 				}
 			}
-			if text := got.Append(nil); !bytes.Equal(text, v.full.plain) {
-				o.t.Fatalf("%s: the delta update leads to\n%s\ninstead of\n%s", r.track, text, v.full.plain)
+			if text := got.Append(nil); !bytes.Equal(text, v.full.plain()) {
+				o.t.Fatalf("%s: the delta update leads to\n%s\ninstead of\n%s", r.track, text, v.full.plain())
 			}
 		}
 	}
@@ -103,12 +103,12 @@ func (o *observer) version(r *rendition, v *version) {
 	o.keep(r, full)
 }
 
-func (o *observer) checkPacked(p rendered) {
-	z, err := gzip.NewReader(bytes.NewReader(p.gzip))
+func (o *observer) checkPacked(p *rendered) {
+	z, err := gzip.NewReader(bytes.NewReader(p.gzip()))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if text, err := io.ReadAll(z); err != nil || !bytes.Equal(text, p.plain) {
+	if text, err := io.ReadAll(z); err != nil || !bytes.Equal(text, p.plain()) {
 		o.t.Errorf("the compressed playlist differs: %v", err)
 	}
 }

@@ -59,7 +59,7 @@ func resume(t *testing.T, s *dvr.Store) *dvr.Broadcast {
 // listed returns what a rendition lists now.
 func listed(t *testing.T, m *Muxer, track string) *playlist.Media {
 	t.Helper()
-	p, err := playlist.ParseMedia((*m.paths.Load())[track].current.Load().full.plain)
+	p, err := playlist.ParseMedia((*m.paths.Load())[track].current.Load().full.plain())
 	if err != nil {
 		t.Fatal(err)
 	}

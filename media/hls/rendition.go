@@ -49,12 +49,13 @@ type rendition struct {
 	listed   []*segment // closed, in the playlist
 	retired  []*segment // no longer listed, still served
 	open     *segment
-	disc     uint64  // discontinuities before the next segment
-	firstDis uint64  // EXT-X-DISCONTINUITY-SEQUENCE
-	duration int64   // of listed, in nanoseconds
-	bytes    int64   // of listed and retired
-	peak     float64 // highest bit rate of a segment, bit/s
-	rate     float64 // frames per second of the last segment
+	past     pastText // of listed
+	disc     uint64   // discontinuities before the next segment
+	firstDis uint64   // EXT-X-DISCONTINUITY-SEQUENCE
+	duration int64    // of listed, in nanoseconds
+	bytes    int64    // of listed and retired
+	peak     float64  // highest bit rate of a segment, bit/s
+	rate     float64  // frames per second of the last segment
 	ended    bool
 	trimmed  bool     // a segment has left
 	versions uint64   // published so far

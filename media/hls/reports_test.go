@@ -18,11 +18,11 @@ func TestReportsOutliveTheCatalog(t *testing.T) {
 		m.Start(nil)
 		m.Stop()
 		for _, r := range m.renditions {
-			if text := string(r.current.Load().full.plain); !strings.Contains(text, "\n#EXT-X-RENDITION-REPORT:") {
+			if text := string(r.current.Load().full.plain()); !strings.Contains(text, "\n#EXT-X-RENDITION-REPORT:") {
 				t.Errorf("%s reports on nothing:\n%s", r.track, text)
 			}
 		}
-		if text := string(m.multivariant.Load().plain); !strings.Contains(text, "video0.m3u8") || !strings.Contains(text, "audio0.m3u8") {
+		if text := string(m.multivariant.Load().plain()); !strings.Contains(text, "video0.m3u8") || !strings.Contains(text, "audio0.m3u8") {
 			t.Errorf("renditions have gone:\n%s", text)
 		}
 		m.Close()

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/freshet-live/freshet/media/hls/playlist"
@@ -8,12 +9,12 @@ import (
 
 // version is an immutable state of a rendition's playlist.
 type version struct {
-	number uint64 // rises with every version
-	msn    uint64 // of the last segment listed
-	parts  int    // of that segment
-	hint   string // file of the part to come
-	full   rendered
-	delta  rendered // empty text: nothing to skip
+	number uint64    // rises with every version
+	msn    uint64    // of the last segment listed
+	parts  int       // of that segment
+	hint   string    // file of the part to come
+	full   *rendered // nil before the first part
+	delta  *rendered // nil: nothing to skip
 	ended  bool
 	next   chan struct{} // closed when a newer version is current
 }
@@ -47,26 +48,19 @@ func (r *rendition) report() (playlist.Report, bool) {
 // publish renders the playlists as they are now and makes them current.
 func (r *rendition) publish() { r.announce(r.render()) }
 
-// render renders the playlists as they are now.
+// render renders the playlists as they are now. The text of closed segments
+// is made once: when a segment closes with its parts, and again when it is so
+// old that they leave the playlist. A part costs the same whatever the window.
 func (r *rendition) render() *version {
 	m := playlist.Media{
 		Version: version9, IndependentSegments: true,
 		TargetDuration: targetDuration, PartTarget: partTarget, Control: control,
 		MediaSequence:   r.nextMSN - uint64(len(r.listed)),
 		Discontinuities: r.firstDis, HasDiscontinuities: true,
-		Segments: make([]playlist.Segment, 0, len(r.listed)+1),
-		EndList:  r.ended,
+		EndList: r.ended,
 	}
 	if r.m.cfg.Window == WholeBroadcast && r.log != nil && !r.trimmed {
 		m.Type = playlist.TypeEvent // at the end as well: EXT-X-ENDLIST is all that may be added
-	}
-	for _, s := range r.listed {
-		m.Segments = append(m.Segments, s.entry)
-	}
-	total := time.Duration(r.duration)
-	if r.begun() {
-		m.Segments = append(m.Segments, r.open.entry)
-		total += r.open.entry.Duration
 	}
 	if !r.ended {
 		m.Hint = r.mediaURI(r.hint)
@@ -79,38 +73,120 @@ func (r *rendition) render() *version {
 			m.Reports = append(m.Reports, rep)
 		}
 	}
-	// Parts stay listed until they are three target durations from the end
-	// (rfc8216bis, section 6.2.2), segments can be skipped from six on.
-	skip, fromEnd := 0, total
-	for i := range m.Segments {
-		s := &m.Segments[i]
-		fromEnd -= s.Duration
-		if fromEnd >= 3*targetDuration {
-			s.Parts = nil
-		}
-		if fromEnd >= control.CanSkipUntil && !s.Open() {
-			skip = i + 1
-		}
-		if s.Open() {
-			s.Duration = 0
-		}
-	}
 	r.versions++
 	v := &version{number: r.versions, ended: r.ended, next: make(chan struct{})}
 	if !r.ended {
 		v.hint = r.hint
 	}
-	v.msn, _, _ = m.Last()
-	if n := len(m.Segments); n > 0 {
-		v.parts = len(m.Segments[n-1].Parts)
+	switch n := len(r.listed); {
+	case r.begun():
+		v.msn, v.parts = r.nextMSN, len(r.open.entry.Parts)
+	case n > 0:
+		v.msn, v.parts = r.nextMSN-1, len(r.listed[n-1].entry.Parts)
 	}
-	v.full = render(m.Append(nil))
+
+	bare, skip := r.boundaries()
+	r.age(bare)
+	tail := r.appendTail(&m)
+	etag := r.m.epoch + "-" + strconv.FormatUint(v.number, 36)
+	v.full = &rendered{pieces: r.pieces(&m, 0, tail), etag: etag}
 	if skip > 0 {
-		m.Skipped, m.Segments = skip, m.Segments[skip:]
-		v.delta = render(m.Append(nil))
+		m.Skipped = skip
+		v.delta = &rendered{pieces: r.pieces(&m, skip, tail), etag: etag + "-delta"}
 	}
 	if r.m.observe != nil {
 		r.m.observe(r, v)
 	}
 	return v
+}
+
+// boundaries returns how many of the listed segments list no parts: those
+// that end three target durations or more before the end (rfc8216bis, section
+// 6.2.2); and how many a delta update skips: those six from it.
+func (r *rendition) boundaries() (bare, skip int) {
+	var fromEnd time.Duration
+	if r.begun() {
+		fromEnd = r.open.entry.Duration
+	}
+	i := len(r.listed)
+	for ; i > 0 && fromEnd < 3*targetDuration; i-- {
+		fromEnd += r.listed[i-1].entry.Duration
+	}
+	if fromEnd < 3*targetDuration {
+		return 0, 0
+	}
+	bare = i
+	for ; i > 0 && fromEnd < control.CanSkipUntil; i-- {
+		fromEnd += r.listed[i-1].entry.Duration
+	}
+	if fromEnd < control.CanSkipUntil {
+		return bare, 0
+	}
+	return bare, i
+}
+
+// age moves the text of the first n listed segments into the past.
+func (r *rendition) age(n int) {
+	first := n
+	for first > 0 && !r.listed[first-1].past {
+		first--
+	}
+	for i := first; i < n; i++ {
+		s := r.listed[i]
+		entry := s.entry
+		entry.Parts = nil
+		r.past.b = entry.Append(r.past.b, r.bringsMap(i))
+		s.past, s.place, s.text = true, r.past.end(), nil
+	}
+	if n > 0 {
+		r.past.drop(r.listed[0].place)
+	}
+}
+
+// bringsMap tells whether the i-th listed segment names its EXT-X-MAP: the
+// one before it has another.
+func (r *rendition) bringsMap(i int) bool {
+	return i == 0 || r.listed[i-1].entry.Map != r.listed[i].entry.Map
+}
+
+// pieces puts the text together from the listed segment from on. The first
+// one names its EXT-X-MAP in any case.
+func (r *rendition) pieces(m *playlist.Media, from int, tail []byte) [][]byte {
+	head := m.AppendHead(make([]byte, 0, 1024))
+	if from == len(r.listed) {
+		return [][]byte{head, tail}
+	}
+	s := r.listed[from]
+	first := s.entry
+	if s.past {
+		first.Parts = nil
+	}
+	head = first.Append(head, true)
+	from++
+	out := make([][]byte, 1, 16)
+	out[0] = head
+	if s.past {
+		out = append(out, r.past.from(s.place))
+		for from < len(r.listed) && r.listed[from].past {
+			from++
+		}
+	}
+	for i := from; i < len(r.listed); i++ {
+		if s := r.listed[i]; s.text == nil {
+			s.text = s.entry.Append(nil, r.bringsMap(i))
+		}
+		out = append(out, r.listed[i].text)
+	}
+	return append(out, tail)
+}
+
+// appendTail returns the text from the open segment on.
+func (r *rendition) appendTail(m *playlist.Media) []byte {
+	tail := make([]byte, 0, 2048)
+	if r.begun() {
+		open := r.open.entry
+		n := len(r.listed)
+		tail = open.Append(tail, n == 0 || r.listed[n-1].entry.Map != open.Map)
+	}
+	return m.AppendTail(tail)
 }

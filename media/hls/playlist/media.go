@@ -14,6 +14,7 @@ type Media struct {
 	TargetDuration      time.Duration // whole seconds
 	PartTarget          time.Duration // 0: no partial segments
 	Control             ServerControl
+	IFramesOnly         bool // EXT-X-I-FRAMES-ONLY (bis, section 4.4.3.6)
 	// Type is EXT-X-PLAYLIST-TYPE: TypeEvent, TypeVOD, or "" for a playlist
 	// whose segments may leave.
 	Type          string
@@ -58,6 +59,10 @@ type Segment struct {
 	Time          time.Time
 	Gap           bool // EXT-X-GAP: there is nothing to load
 	Parts         []Part
+	// Length and Offset are EXT-X-BYTERANGE (bis, section 4.4.4.2), in bytes:
+	// the part of the resource at URI that is the segment; all of it when
+	// Length is 0.
+	Length, Offset int64
 }
 
 // Part is a partial segment (bis, section 4.4.4.9).
@@ -91,8 +96,22 @@ func (m *Media) Last() (msn uint64, part int, ok bool) {
 // timeLayout is ISO 8601 with milliseconds, as bis section 4.4.4.6 advises.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// Append appends the playlist's text.
+// Append appends the playlist's text: head, segments and tail.
 func (m *Media) Append(b []byte) []byte {
+	b = m.AppendHead(b)
+	inForce := ""
+	for i := range m.Segments {
+		s := &m.Segments[i]
+		b = s.Append(b, s.Map != "" && s.Map != inForce)
+		if s.Map != "" {
+			inForce = s.Map
+		}
+	}
+	return m.AppendTail(b)
+}
+
+// AppendHead appends what stands before the first segment.
+func (m *Media) AppendHead(b []byte) []byte {
 	b = append(b, "#EXTM3U\n#EXT-X-VERSION:"...)
 	b = strconv.AppendInt(b, int64(m.Version), 10)
 	b = append(b, "\n#EXT-X-TARGETDURATION:"...)
@@ -101,6 +120,9 @@ func (m *Media) Append(b []byte) []byte {
 	if m.Type != "" {
 		b = append(b, "#EXT-X-PLAYLIST-TYPE:"...)
 		b = append(append(b, m.Type...), '\n')
+	}
+	if m.IFramesOnly {
+		b = append(b, "#EXT-X-I-FRAMES-ONLY\n"...)
 	}
 	if m.IndependentSegments {
 		b = append(b, "#EXT-X-INDEPENDENT-SEGMENTS\n"...)
@@ -120,14 +142,11 @@ func (m *Media) Append(b []byte) []byte {
 		b = append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
 		b = append(strconv.AppendInt(b, int64(m.Skipped), 10), '\n')
 	}
-	inForce := ""
-	for i := range m.Segments {
-		s := &m.Segments[i]
-		b = s.append(b, s.Map != "" && s.Map != inForce)
-		if s.Map != "" {
-			inForce = s.Map
-		}
-	}
+	return b
+}
+
+// AppendTail appends what stands behind the last segment.
+func (m *Media) AppendTail(b []byte) []byte {
 	if m.Hint != "" {
 		b = append(b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI="...)
 		b = append(appendQuoted(b, m.Hint), '\n')
@@ -174,7 +193,9 @@ func (c *ServerControl) append(b []byte) []byte {
 	return append(b, '\n')
 }
 
-func (s *Segment) append(b []byte, withMap bool) []byte {
+// Append appends the tags and the URI of the segment; its EXT-X-MAP only
+// withMap, as the one before it may have brought the same into force.
+func (s *Segment) Append(b []byte, withMap bool) []byte {
 	if s.Discontinuity {
 		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
 	}
@@ -209,6 +230,11 @@ func (s *Segment) append(b []byte, withMap bool) []byte {
 	b = append(b, "#EXTINF:"...)
 	b = appendSeconds(b, s.Duration)
 	b = append(b, ",\n"...)
+	if s.Length > 0 {
+		b = append(b, "#EXT-X-BYTERANGE:"...)
+		b = strconv.AppendInt(b, s.Length, 10)
+		b = append(strconv.AppendInt(append(b, '@'), s.Offset, 10), '\n')
+	}
 	return append(append(b, s.URI...), '\n')
 }
 
