@@ -14,11 +14,19 @@ type Multivariant struct {
 	Variants   []Variant
 }
 
-// Rendition is EXT-X-MEDIA of TYPE=AUDIO (bis, section 4.4.6.1).
+// Types of a Rendition.
+const (
+	TypeAudio     = "AUDIO"
+	TypeSubtitles = "SUBTITLES"
+)
+
+// Rendition is EXT-X-MEDIA (bis, section 4.4.6.1). Subtitles are never
+// forced: those are for what a picture shows in a foreign language.
 type Rendition struct {
 	Type     string
 	Group    string
 	Name     string
+	Language string // RFC 5646; "" when unknown
 	URI      string
 	Default  bool
 	Channels string
@@ -33,6 +41,7 @@ type Variant struct {
 	Width, Height    int     // 0: no video
 	FrameRate        float64 // 0: unknown or no video
 	Audio            string  // group of Renditions; "" for none
+	Subtitles        string  // the same
 }
 
 // Append appends the playlist's text.
@@ -52,10 +61,16 @@ func (m *Multivariant) Append(b []byte) []byte {
 		b = append(append(b, r.Type...), ",GROUP-ID="...)
 		b = append(appendQuoted(b, r.Group), ",NAME="...)
 		b = appendQuoted(b, r.Name)
+		if r.Language != "" {
+			b = appendQuoted(append(b, ",LANGUAGE="...), r.Language)
+		}
 		if r.Default {
 			b = append(b, ",DEFAULT=YES"...)
 		}
 		b = append(b, ",AUTOSELECT=YES"...)
+		if r.Type == TypeSubtitles {
+			b = append(b, ",FORCED=NO"...)
+		}
 		if r.Channels != "" {
 			b = appendQuoted(append(b, ",CHANNELS="...), r.Channels)
 		}
@@ -82,6 +97,9 @@ func (m *Multivariant) Append(b []byte) []byte {
 		}
 		if v.Audio != "" {
 			b = appendQuoted(append(b, ",AUDIO="...), v.Audio)
+		}
+		if v.Subtitles != "" {
+			b = appendQuoted(append(b, ",SUBTITLES="...), v.Subtitles)
 		}
 		b = append(b, '\n')
 		b = append(append(b, v.URI...), '\n')

@@ -328,13 +328,13 @@ func ParseMultivariant(b []byte) (*Multivariant, error) {
 			a := r.attributes(value)
 			m.Renditions = append(m.Renditions, Rendition{
 				Type: r.required(tag, a, "TYPE"), Group: r.required(tag, a, "GROUP-ID"), Name: r.required(tag, a, "NAME"),
-				URI: a["URI"], Default: r.yes("DEFAULT", a["DEFAULT"]), Channels: a["CHANNELS"],
+				Language: a["LANGUAGE"], URI: a["URI"], Default: r.yes("DEFAULT", a["DEFAULT"]), Channels: a["CHANNELS"],
 			})
 		case "#EXT-X-STREAM-INF":
 			a := r.attributes(value)
 			next = &Variant{
 				Bandwidth: int(r.integer("BANDWIDTH", r.required(tag, a, "BANDWIDTH"), math.MaxInt64)),
-				Codecs:    a["CODECS"], Audio: a["AUDIO"],
+				Codecs:    a["CODECS"], Audio: a["AUDIO"], Subtitles: a["SUBTITLES"],
 			}
 			if v, ok := a["AVERAGE-BANDWIDTH"]; ok {
 				next.AverageBandwidth = int(r.integer("AVERAGE-BANDWIDTH", v, math.MaxInt64))
