@@ -12,16 +12,25 @@ import (
 // that brings nothing is left out of the multivariant playlist.
 const readyAfter = 3 * time.Second
 
+// pictureAfter is readyAfter while it is the picture that is missing. A
+// player that begins with the sound alone never looks for another variant,
+// and the first segment of a picture may take as long as its key frames are
+// apart: a target duration at most.
+const pictureAfter = targetDuration + time.Second
+
 // renderMultivariant renders the multivariant playlist once its time has
 // come. m.mu is held.
 func (m *Muxer) renderMultivariant() {
 	var video, audio []*rendition
-	waiting, longest := false, time.Duration(0)
+	waiting, need, longest := false, readyAfter, time.Duration(0)
 	for _, r := range m.renditions {
 		switch {
 		case !r.active:
 		case !r.offered():
 			waiting = true
+			if r.format == nil || r.format.Kind() == media.Video {
+				need = pictureAfter
+			}
 		case r.format.Kind() == media.Video:
 			video = append(video, r)
 			longest = max(longest, r.length())
@@ -32,9 +41,12 @@ func (m *Muxer) renderMultivariant() {
 	}
 	old := m.multivariant.Load()
 	if old == nil && !waiting {
-		longest = readyAfter
+		longest = need
 	}
-	if len(video)+len(audio) == 0 || old == nil && longest < readyAfter {
+	if len(video) > 0 {
+		need = readyAfter // another layer of the picture can wait
+	}
+	if len(video)+len(audio) == 0 || old == nil && longest < need {
 		return
 	}
 	p := multivariantOf(video, audio)

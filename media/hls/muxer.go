@@ -262,7 +262,7 @@ func (m *Muxer) joined(r *rendition) {
 }
 
 // Ready is closed when every track has its first segment, or the first ones
-// have waited three seconds for the rest.
+// have waited long enough for the rest: three seconds, eleven for the picture.
 func (m *Muxer) Ready() <-chan struct{} { return m.ready }
 
 // Done is closed by Close.

@@ -28,3 +28,43 @@ func TestReportsOutliveTheCatalog(t *testing.T) {
 		m.Close()
 	})
 }
+
+// TestLatePicture: sound alone is not offered while a picture with key frames
+// seven seconds apart is on its way.
+func TestLatePicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMuxer(Config{})
+		v := video("video0", &h264, wall(), gops(3, 210, 30)...)
+		a := audio("audio0", &opus, wall(), 20*time.Millisecond, 1050)
+		m.Start(tracks(v, a))
+		early, late := v, v
+		early.frames, late.frames = v.frames[:180], v.frames[180:]
+		sound, rest := a, a
+		sound.frames, rest.frames = a.frames[:300], a.frames[300:]
+		play(t, m, early, sound)
+		select {
+		case <-m.Ready():
+			t.Error("the sound is offered alone")
+		default:
+		}
+		play(t, m, late, rest)
+		if p := checkMultivariant(t, m); p.Variants[0].Width == 0 || p.Variants[0].Audio == "" {
+			t.Errorf("not all is offered: %+v", p)
+		}
+		m.Close()
+	})
+}
+
+// TestNoPicture: a picture that never comes does not hold the sound for ever.
+func TestNoPicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMuxer(Config{})
+		a := audio("audio0", &opus, wall(), 20*time.Millisecond, 900)
+		m.Start([]Track{{"video0", h264}, {"audio0", opus}})
+		play(t, m, a)
+		if p := checkMultivariant(t, m); p.Variants[0].Width != 0 {
+			t.Errorf("a picture without media is offered: %+v", p)
+		}
+		m.Close()
+	})
+}
