@@ -221,6 +221,16 @@ func visualEntry(f *media.Format, typ string, config []byte) []byte {
 		b = be16(b, 0x0018) // depth: colour without alpha
 		b = be16(b, 0xffff)
 		b = append(b, config...)
+		if c, ok := codec.ColourOf(f); ok {
+			b = box(b, "colr", func(b []byte) []byte { // ISO/IEC 14496-12, section 12.1.5
+				b = append(b, "nclx"...)
+				b = be16(be16(be16(b, uint16(c.Primaries)), uint16(c.Transfer)), uint16(c.Matrix))
+				if c.FullRange {
+					return append(b, 0x80)
+				}
+				return append(b, 0)
+			})
+		}
 		// Square pixels are what every publisher of ours sends; saying so keeps
 		// players from guessing by picture size.
 		return box(b, "pasp", func(b []byte) []byte { return be32(be32(b, 1), 1) })
