@@ -95,6 +95,10 @@ check: web/node_modules/.ready web/dist/index.html ## Formatting, vet, staticche
 bench: build ## Measure the relay on this machine; ends with one JSON line
 	@go run ./test/bench
 
+.PHONY: soak
+soak: test-deps web/dist/index.html ## Watch LL-HLS for FRESHET_SOAK (10m) with hlscheck
+	@FRESHET_SOAK=$${FRESHET_SOAK:-10m} go test -count=1 -timeout 60m -run TestConformance -v ./test/hls
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m)
 	@for pkg in $$(go list ./...); do \
