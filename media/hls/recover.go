@@ -2,6 +2,7 @@ package hls
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"time"
@@ -17,8 +18,10 @@ import (
 // comes before Start, reads small files, and returns whether there was
 // something to restore. The caller closes b behind Close or Suspend.
 //
-// A segment that was open is closed with the parts it had. Media goes on
-// behind it; what is missing in between is listed as a gap.
+// A segment that was open is open again. When the broadcast is opened at a
+// Group that reaches back to where it ends, it goes on there as if nothing
+// had happened; otherwise it is closed with the parts it had, and what is
+// missing is listed as a gap.
 func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,7 +56,7 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	oldest := time.Now().Add(-min(m.cfg.Window, maxAge))
 	segments := s.Segments
-	open := s.Open != nil && len(s.Open.Parts) > 0
+	open := s.Open != nil && len(s.Open.Parts) > 0 && !s.Ended
 	if open {
 		segments = append(slices.Clone(segments), *s.Open)
 	}
@@ -68,11 +71,21 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	if !r.restoreInit(l, s, segments[len(segments)-1].Init) {
 		return false
 	}
-	for i := range segments {
-		r.restoreSegment(&segments[i], open && i == len(segments)-1)
-	}
 	first, last := &segments[0], &segments[len(segments)-1]
 	r.startMSN, r.nextMSN = first.MSN, last.MSN+1
+	for i := range segments {
+		g := &segments[i]
+		s := r.restoreSegment(g)
+		if open && g == last {
+			if !r.reopen(s, g) {
+				return false
+			}
+			continue
+		}
+		r.listed = append(r.listed, s)
+		r.duration += int64(s.entry.Duration)
+		r.measure(s)
+	}
 	r.firstDis = first.Discontinuities
 	if first.Discontinuity {
 		r.firstDis--
@@ -87,6 +100,8 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	r.seg.at = pos.Decode
 	r.offset = pos.Offset
 	r.newest, r.came = media.Time(pos.Present), time.Now()
+	r.order = cmaf.NewReorder(r.format)
+	r.last = r.clock.Ticks(r.newest)
 	r.replay, r.behind, r.active = true, pos != dvr.Position{}, true
 	m.renditions = append(m.renditions, r)
 	m.pathLocked(r)
@@ -123,8 +138,8 @@ func (r *rendition) restoreInit(l *dvr.Log, s dvr.State, name string) bool {
 	return r.init != nil
 }
 
-// restoreSegment lists a segment as it was. One that was open is closed.
-func (r *rendition) restoreSegment(g *dvr.Segment, open bool) {
+// restoreSegment makes a segment of what the journal says of it.
+func (r *rendition) restoreSegment(g *dvr.Segment) *segment {
 	s := &segment{
 		file: g.File, size: g.Size, frames: g.Frames, hasData: g.Size > 0, stored: true, moved: true,
 		entry: playlist.Segment{
@@ -142,22 +157,79 @@ func (r *rendition) restoreSegment(g *dvr.Segment, open bool) {
 		}
 		s.entry.Parts = append(s.entry.Parts, part)
 	}
-	if open {
-		s.entry.Gap = !s.hasData
-		if s.hasData {
-			g.Name = r.m.cfg.MediaKey() + "/" + g.File
-		}
-		r.recordClose(s, g.Name)
-	}
 	if g.Name != "" {
 		s.name = g.Name
 		s.entry.URI = r.mediaURI(g.Name)
 		s.files = append(s.files, g.Name)
 	}
 	r.files.addAll(r.stored(s))
-	r.listed = append(r.listed, s)
-	r.duration += int64(s.entry.Duration)
-	r.measure(s)
+	return s
+}
+
+// reopen makes s the open segment. It is held in memory as a whole, as any
+// that is recent; s is of no use if it cannot be read.
+func (r *rendition) reopen(s *segment, g *dvr.Segment) bool {
+	if s.hasData {
+		data := make([]byte, s.size)
+		if _, err := io.ReadFull(io.NewSectionReader(r.log.File(s.file, 0, s.size), 0, s.size), data); err != nil {
+			r.m.cfg.Logger.Warn("hls: cannot restore", "track", r.track, "error", err)
+			return false
+		}
+		s.bodies = append(s.bodies, cmaf.NewBuffer(data))
+	}
+	s.entry.URI = ""
+	s.moved = false
+	s.durable.Store(false)
+	r.open = s
+	r.nextMSN = g.MSN
+	r.seg.segParts, r.seg.segMedia = len(g.Parts), s.hasData
+	r.seg.segKey = g.Parts[0].Independent
+	r.seg.segDur = r.ticks(g.Duration)
+	return true
+}
+
+// takeUp looks for the sample that follows on the restored timeline. What
+// comes before it was listed already. It returns whether f is dealt with;
+// otherwise f is the key frame at which something else begins.
+func (r *rendition) takeUp(f media.Frame, key bool, nominal int64) bool {
+	pts := r.clock.Ticks(f.PTS)
+	due := r.seg.at
+	switch off := pts - due; {
+	case off > r.ticks(maxGap), off < -r.ticks(maxGap):
+		r.finish() // and not behind any more: another timeline
+		r.m.breakAll(r)
+		return !key
+	case !r.primed && !key:
+		return true
+	}
+	r.primed = true
+	dts := pts
+	if !r.seg.audio {
+		dts = r.order.Next(pts)
+	}
+	switch {
+	case due-dts > nominal/2:
+		return true
+	case dts-due > nominal/2:
+		r.seg.closeSegment() // it lacks something: no more of it comes
+		if !key {
+			return true
+		}
+		r.replay = false
+		return false
+	}
+	r.behind, r.replay, r.timed = false, false, true
+	r.newest, r.came = max(r.newest, f.PTS), time.Now()
+	r.last = max(r.last, pts)
+	if r.seg.audio {
+		pts = due // as write has it
+	}
+	if key {
+		r.offset = pts - due
+		r.still = f.Data
+	}
+	r.seg.next(cmaf.Sample{Data: f.Data, Offset: int32(pts - due), Sync: key}, due, nominal, r.disc < r.m.disc)
+	return true
 }
 
 // goOn continues the timeline that was restored at a key frame. It returns

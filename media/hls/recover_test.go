@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
@@ -71,11 +72,16 @@ func listed(t *testing.T, m *Muxer, track string) *playlist.Media {
 func TestRecovery(t *testing.T) {
 	for _, c := range []struct {
 		name  string
+		more  int           // frames of the last GOP that the first process saw
 		away  time.Duration // of media that nobody wrote
+		b     bool          // frames are reordered
 		codec bool          // the publisher is back with another format
 		disc  bool
 		gap   bool
 	}{
+		{name: "from the same Group on", more: 47},
+		{name: "with B-frames, from the same Group on", more: 47, b: true},
+		{name: "at the next Group", more: 47, away: 2 * time.Second, gap: true},
 		{name: "at once", gap: true}, // the part in progress was lost
 		{name: "six seconds later", away: 6 * time.Second, gap: true},
 		{name: "two minutes later", away: 2 * time.Minute, disc: true},
@@ -88,9 +94,19 @@ func TestRecovery(t *testing.T) {
 				m := NewMuxer(Config{Window: 10 * time.Minute})
 				m.Store(begin(t, s))
 				at := wall()
-				v := video("video0", &vp9, at, gops(11, 60, 30)...)
+				picture := func(at media.Time, f *media.Format) script {
+					if c.b {
+						return bframes(video("video0", &h264, at, gops(11, 60, 30)...))
+					}
+					return video("video0", f, at, gops(11, 60, 30)...)
+				}
+				v := picture(at, &vp9)
 				a := audio("audio0", &opus, at, 20*time.Millisecond, 1100)
 				m.Start(tracks(v, a))
+				if c.more > 0 {
+					v.frames = v.frames[:600+c.more]
+					a.frames = a.frames[:1000+c.more*50/30]
+				}
 				play(t, m, v, a)
 				synctest.Wait()
 				before := map[string]*playlist.Media{}
@@ -124,10 +140,12 @@ func TestRecovery(t *testing.T) {
 				}
 				for name, want := range bodies {
 					track, file, _ := strings.Cut(name, "/")
-					b, ok := (*m.paths.Load())[track].files.get(file)
+					r := (*m.paths.Load())[track]
+					b, ok := r.files.get(file)
 					if !ok {
 						t.Fatalf("%s is gone", name)
 					}
+					o.bodies[track+"/"+r.mediaURI(file)] = []byte(want)
 					if got := string(content(t, b)); got != want {
 						t.Errorf("%s has %d bytes, had %d", name, len(got), len(want))
 					}
@@ -137,7 +155,10 @@ func TestRecovery(t *testing.T) {
 					f.Width, f.Height = 640, 360
 				}
 				at = at.Add(22*time.Second + c.away)
-				v = video("video0", &f, at, gops(11, 60, 30)...)
+				if c.more > 0 {
+					at = at.Add(-2 * time.Second)
+				}
+				v = picture(at, &f)
 				a = audio("audio0", &opus, at, 20*time.Millisecond, 1100)
 				m.Start(tracks(v, a))
 				play(t, m, v, a)
@@ -164,6 +185,8 @@ func TestRecovery(t *testing.T) {
 					}
 				}
 				m.Suspend()
+				o.checkMedia("video0")
+				o.checkMedia("audio0")
 			})
 		})
 	}

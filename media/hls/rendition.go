@@ -34,6 +34,7 @@ type rendition struct {
 	replay bool       // frames up to newest are from before: drop them
 	filled bool       // the timeline ends with what fill made
 	behind bool       // the timeline ends where that of another Muxer did
+	primed bool       // while behind: order has seen a key frame
 	still  []byte     // the last key frame
 	due    int64      // decode time of what fill adds next
 	came   time.Time  // when the last frame was written

@@ -53,6 +53,9 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		}
 	}
 	key := f.Key || r.format != nil && r.format.Kind() == media.Audio
+	if r.seg != nil && len(f.Data) > 0 && r.behind && r.takeUp(f, key, r.nominal(f)) {
+		return broken, nil
+	}
 	if r.seg == nil || len(f.Data) == 0 || !r.timed && !key {
 		return broken, nil // nothing can be shown before the first key frame
 	}
@@ -64,13 +67,7 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		r.replay = false
 	}
 	r.newest, r.came = max(r.newest, f.PTS), time.Now()
-	nominal := cmaf.FrameDuration(r.format, f.Data)
-	if nominal <= 0 {
-		nominal = r.seg.scale / 30
-		if r.rate > 0 {
-			nominal = int64(float64(r.seg.scale) / r.rate)
-		}
-	}
+	nominal := r.nominal(f)
 	if r.timed {
 		again, usable := false, true
 		if r.filled {
@@ -126,6 +123,18 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 	cut := r.disc < r.m.disc
 	r.seg.next(cmaf.Sample{Data: f.Data, Offset: int32(pts - dts), Sync: key}, dts, nominal, cut)
 	return broken, nil
+}
+
+// nominal is how many ticks a frame lasts by all that is known without the
+// next one.
+func (r *rendition) nominal(f media.Frame) int64 {
+	if d := cmaf.FrameDuration(r.format, f.Data); d > 0 {
+		return d
+	}
+	if r.rate > 0 {
+		return int64(float64(r.seg.scale) / r.rate)
+	}
+	return r.seg.scale / 30
 }
 
 // checkTimeline deals with a frame that does not follow on the one before
