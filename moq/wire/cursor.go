@@ -30,6 +30,17 @@ func (d *decoder) fail(err error) {
 func (d *decoder) remaining() int { return len(d.b) - d.off }
 
 func (d *decoder) varint() uint64 {
+	// Most numbers are one byte, which is the same in both forms below 0x40.
+	if d.err == nil && d.off < len(d.b) {
+		if first := d.b[d.off]; first < 0x40 || first < 0x80 && !d.quic {
+			d.off++
+			return uint64(first)
+		}
+	}
+	return d.longVarint()
+}
+
+func (d *decoder) longVarint() uint64 {
 	if d.err != nil {
 		return 0
 	}
@@ -170,6 +181,10 @@ func (e *encoder) fail(format string, args ...any) {
 }
 
 func (e *encoder) varint(v uint64) {
+	if v < 0x40 {
+		e.b = append(e.b, byte(v)) // the same in both forms
+		return
+	}
 	if !e.quic {
 		e.b = AppendVarint(e.b, v)
 		return

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/freshet-live/freshet/moq"
+import (
+	"slices"
+
+	"github.com/freshet-live/freshet/moq"
+)
 
 // The tables of draft 14: as draft 16, but types of Key-Value-Pairs are whole,
 // what later drafts made parameters of are fixed fields, Tracks have no
@@ -90,7 +94,11 @@ var rules14 = &rules{
 		TypeFetch:         setOf(ParamSubscriberPriority, ParamGroupOrder),
 		TypeFetchOK:       setOf(ParamGroupOrder),
 	},
-	trackProperties:  []uint64{moq.PropertyObjectDeliveryTimeout, moq.PropertyMaxCacheDuration, moq.PropertyDefaultGroupOrder},
+	trackProperties: map[MessageType][]uint64{
+		TypeSubscribeOK: {moq.PropertyObjectDeliveryTimeout, moq.PropertyMaxCacheDuration, moq.PropertyDefaultGroupOrder},
+		TypePublish:     {moq.PropertyObjectDeliveryTimeout, moq.PropertyMaxCacheDuration, moq.PropertyDefaultGroupOrder},
+		TypeFetchOK:     {moq.PropertyMaxCacheDuration},
+	},
 	answerProperties: true,
 	allowedIn: map[replyKey]paramSet{
 		// What SUBSCRIBE_UPDATE has as fields is there in every one.
@@ -381,9 +389,14 @@ func (d *decoder) largest() *moq.Location {
 // publisherParams appends parameters together with the Track Properties that
 // this draft has as parameters.
 func (e *encoder) publisherParams(t MessageType, p Params, props moq.Properties) {
+	if p.ObjectDeliveryTimeout != nil {
+		e.fail("parameter %v", ParamObjectDeliveryTimeout) // it is a Track Property in memory
+	}
 	for _, v := range props {
 		ms := Milliseconds(v.Value)
 		switch {
+		case !slices.Contains(e.rules.trackProperties[t], v.Type):
+			e.fail("track property %#x", v.Type)
 		case v.Type == moq.PropertyObjectDeliveryTimeout && p.ObjectDeliveryTimeout == nil:
 			p.ObjectDeliveryTimeout = &ms
 		case v.Type == moq.PropertyMaxCacheDuration && p.maxCacheDuration == nil:
@@ -391,7 +404,7 @@ func (e *encoder) publisherParams(t MessageType, p Params, props moq.Properties)
 		case v.Type == moq.PropertyDefaultGroupOrder:
 			// It is the Group Order, unless there is another.
 		default:
-			e.fail("track property %#x", v.Type)
+			e.fail("track property %#x repeats", v.Type)
 		}
 	}
 	e.params(t, &p)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"slices"
 
 	"github.com/freshet-live/freshet/moq"
 )
@@ -264,12 +265,7 @@ func (d *decoder) countedOptions(m *Setup) *Setup {
 			d.err = &Error{Code: KeyValueFormattingError, Reason: "key-value pair is longer than its message"}
 		}
 		prior = p.Type
-		if p.Bytes != nil {
-			p.Bytes = append(make([]byte, 0, len(p.Bytes)), p.Bytes...)
-		}
-		if len(p.Bytes) == 0 {
-			p.Bytes = nil
-		}
+		p.Bytes = slices.Clone(p.Bytes)
 		pairs = append(pairs, p)
 	}
 	if d.err == nil {

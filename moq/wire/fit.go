@@ -25,19 +25,19 @@ func (d Draft) Fit(m Message) (lost []string) {
 		f.params(TypeSubscribe, &m.Params)
 	case *SubscribeOK:
 		f.params(TypeSubscribeOK, &m.Params)
-		f.trackProperties(&m.Properties)
+		f.trackProperties(TypeSubscribeOK, &m.Properties)
 	case *TrackStatus:
 		f.params(TypeTrackStatus, &m.Params)
 	case *Publish:
 		f.params(TypePublish, &m.Params)
-		f.trackProperties(&m.Properties)
+		f.trackProperties(TypePublish, &m.Properties)
 	case *PublishDone:
 		f.code((*uint64)(&m.Code), r.doneCodes, uint64(DoneInternalError), m.Code)
 	case *Fetch:
 		f.params(TypeFetch, &m.Params)
 	case *FetchOK:
 		f.params(TypeFetchOK, &m.Params)
-		f.trackProperties(&m.Properties)
+		f.trackProperties(TypeFetchOK, &m.Properties)
 	case *PublishNamespace:
 		f.params(TypePublishNamespace, &m.Params)
 	case *SubscribeNamespace:
@@ -60,7 +60,7 @@ func (d Draft) Fit(m Message) (lost []string) {
 			f.lose("track properties")
 			m.Properties = nil
 		}
-		f.trackProperties(&m.Properties)
+		f.trackProperties(f.r.answerType(m.Request), &m.Properties)
 	case *RequestError:
 		f.requestError(m)
 	case *PublishNamespaceCancel:
@@ -102,6 +102,9 @@ func (r *rules) answerType(request MessageType) MessageType {
 
 func (f *fitter) params(t MessageType, p *Params) {
 	have := f.r.allowed[t] | f.r.fields[t]
+	if f.r.trackProperties[t] != nil {
+		have &^= setOf(ParamObjectDeliveryTimeout) // the publisher's is a Track Property in memory
+	}
 	for i := range params19 {
 		c := &params19[i]
 		if c.count(p) == 0 {
@@ -123,25 +126,29 @@ func (f *fitter) params(t MessageType, p *Params) {
 	}
 }
 
-func (f *fitter) trackProperties(props *moq.Properties) {
+func (f *fitter) trackProperties(t MessageType, props *moq.Properties) {
 	fits := func(v moq.Property) bool {
 		if v.Type == moq.PropertyObjectDeliveryTimeout && v.Value == 0 && f.r.timeoutNotZero {
 			return false
 		}
-		return f.r.trackProperties == nil || slices.Contains(f.r.trackProperties, v.Type)
+		return f.r.trackProperties == nil || slices.Contains(f.r.trackProperties[t], v.Type)
 	}
-	if !slices.ContainsFunc(*props, func(v moq.Property) bool { return !fits(v) }) {
-		return
+	// What is a parameter there cannot repeat.
+	repeats := func(before moq.Properties, v moq.Property) bool {
+		_, ok := before.Get(v.Type)
+		return ok && f.r.trackProperties != nil
 	}
 	var rest moq.Properties
 	for _, v := range *props {
-		if fits(v) {
+		if fits(v) && !repeats(rest, v) {
 			rest = append(rest, v)
 		} else {
 			f.lose("track property %#x", v.Type)
 		}
 	}
-	*props = rest
+	if len(rest) < len(*props) {
+		*props = rest
+	}
 }
 
 func (f *fitter) requestError(m *RequestError) {

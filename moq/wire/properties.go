@@ -198,7 +198,9 @@ func parseProperties(block []byte, f form) (moq.Properties, error) {
 		return nil, nil
 	}
 	// Count first, so that at most two allocations are made, of the right
-	// size and within the limits.
+	// size and within the limits. Most blocks have few, which are kept from
+	// the count.
+	var few [4]moq.Property
 	count, size := 0, 0
 	c := decoder{b: block, form: f}
 	for typ := uint64(0); c.remaining() > 0; count++ {
@@ -214,30 +216,42 @@ func parseProperties(block []byte, f form) (moq.Properties, error) {
 		}
 		typ = p.Type
 		size += len(p.Bytes)
+		if count < len(few) {
+			few[count] = p
+		}
 	}
 	props := make(moq.Properties, count)
-	var values []byte
-	if size > 0 {
-		values = make([]byte, 0, size)
-	}
-	c = decoder{b: block, form: f}
-	for i, typ := 0, uint64(0); i < count; i++ {
-		p := c.pair(typ)
-		typ = p.Type
-		if p.Type == moq.PropertyImmutable && f != (form{}) {
-			p.Bytes = immutableFrom(f, p.Bytes)
-			props[i] = p
-			continue
+	if copy(props, few[:]) < count {
+		c = decoder{b: block, form: f}
+		for i, typ := 0, uint64(0); i < count; i++ {
+			props[i] = c.pair(typ)
+			typ = props[i].Type
 		}
-		if at := len(values); len(p.Bytes) > 0 {
+	}
+	if size == 0 && f == (form{}) {
+		return props, nil
+	}
+	own(props, size, f)
+	return props, nil
+}
+
+// own makes props independent of the block they were parsed from, which has
+// size bytes of values.
+func own(props moq.Properties, size int, f form) {
+	values := make([]byte, 0, size)
+	for i := range props {
+		p := &props[i]
+		switch {
+		case p.Type == moq.PropertyImmutable && f != (form{}):
+			p.Bytes = immutableFrom(f, p.Bytes)
+		case len(p.Bytes) == 0:
+			p.Bytes = nil
+		default:
+			at := len(values)
 			values = append(values, p.Bytes...)
 			p.Bytes = values[at:len(values):len(values)]
-		} else {
-			p.Bytes = nil
 		}
-		props[i] = p
 	}
-	return props, nil
 }
 
 // pair reads one Key-Value-Pair after one of type prior. Bytes of the result
@@ -258,7 +272,9 @@ func (d *decoder) pair(prior uint64) moq.Property {
 	if size > maxValueLength {
 		d.fail(violation("value of %d bytes in a key-value pair", size))
 	}
-	p.Bytes = d.take(size)
+	if size > 0 {
+		p.Bytes = d.take(size)
+	}
 	return p
 }
 

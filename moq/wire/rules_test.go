@@ -528,9 +528,14 @@ func TestDraft(t *testing.T) {
 	if wire.Draft18.ALPN() != "moqt-18" {
 		t.Errorf("ALPN of draft 18 is %q", wire.Draft18.ALPN())
 	}
-	for _, s := range []string{"", "moqt", "moqt-", "moqt-018", "moqt-17", "moqt-18 ", "moqt-65554", "moq-00", "MOQT-18"} {
+	for _, s := range []string{"", "moqt", "moqt-", "moqt-018", "moqt-17", "moqt-18 ", "moqt-65554", "moqt-16", "moq-00", "MOQT-18"} {
 		if d, err := wire.ParseDraft(s); !errors.Is(err, wire.ErrDraft) {
 			t.Errorf("ParseDraft(%q) = %v, %v", s, d, err)
+		}
+	}
+	for _, d := range wire.Codecs() {
+		if !d.Supported() {
+			t.Errorf("%v has a codec and is not supported", d)
 		}
 	}
 	const unknown wire.Draft = 17
@@ -539,6 +544,9 @@ func TestDraft(t *testing.T) {
 	b := []byte{3, 0, 0}
 	errs := map[string]error{"CheckReply": unknown.CheckReply(wire.TypeSubscribe, &wire.RequestOK{})}
 	_, errs["AppendMessage"] = unknown.AppendMessage(nil, &wire.Subscribe{})
+	errs["CheckSetup"] = unknown.CheckSetup(&wire.Setup{}, false, false)
+	_, errs["AppendVarint"] = unknown.AppendVarint(nil, 1)
+	_, _, errs["ParseVarint"] = unknown.ParseVarint(b)
 	_, _, errs["MessageSize"] = unknown.MessageSize(b)
 	_, _, errs["ParseMessage"] = unknown.ParseMessage(b)
 	_, _, errs["ParseStreamType"] = unknown.ParseStreamType(b)

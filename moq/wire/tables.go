@@ -30,9 +30,9 @@ type rules struct {
 	// fields are the parameters that are fixed fields of a message, and in no
 	// other table.
 	fields map[MessageType]paramSet
-	// trackProperties are the Track Properties that the draft has; nil for
-	// all. answerProperties tells that the answer to TRACK_STATUS has them.
-	trackProperties  []uint64
+	// trackProperties are the Track Properties that a message can have where
+	// that is not any; nil stands for all in all messages. answerProperties tells that the answer to TRACK_STATUS has them.
+	trackProperties  map[MessageType][]uint64
 	answerProperties bool
 	// options are the Setup Options that the draft defines.
 	options []optionCodec
