@@ -58,7 +58,8 @@ func arguments(sources []*source, rungs []*rung) []string {
 			args = append(args, "-flags:v", "low_delay") // the same for dav1d
 		}
 	}
-	args = append(args, "-copyts", "-f", "matroska", "-i", "pipe:0")
+	// What publishers send is not to make it open anything.
+	args = append(args, "-copyts", "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0")
 	for i, r := range rungs {
 		at := slices.IndexFunc(sources, func(s *source) bool { return s.name == r.source })
 		args = append(args, "-map", "0:"+strconv.Itoa(at))
@@ -123,6 +124,7 @@ type child struct {
 func start(ctx context.Context, path string, args []string, outputs int, note func(string)) (*child, error) {
 	c := &child{cmd: exec.CommandContext(ctx, path, args...), notes: &tail{each: note}}
 	c.cmd.Stderr = c.notes
+	c.cmd.Env = environment(os.Environ())
 	// It has nothing to finish: what it has in hand is late.
 	c.cmd.WaitDelay = time.Second
 	var theirs []*os.File
@@ -151,6 +153,11 @@ func start(ctx context.Context, path string, args []string, outputs int, note fu
 		return nil, fmt.Errorf("ladder: starting ffmpeg: %w", err)
 	}
 	return c, nil
+}
+
+// environment leaves out the settings of freshet, among which are keys.
+func environment(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(s string) bool { return strings.HasPrefix(s, "FRESHET_") })
 }
 
 // wait waits for the end of the process, with which the outputs end too.

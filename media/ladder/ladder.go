@@ -22,6 +22,9 @@ type Config struct {
 	// is less than it takes a player to come back from a pause.
 	Linger time.Duration
 	Logger *slog.Logger
+
+	firstPause time.Duration // before a failed ffmpeg is started again
+	patience   time.Duration // with one that yields nothing
 }
 
 // Ladder makes renditions of all broadcasts that it is given.
@@ -38,6 +41,8 @@ type Ladder struct {
 func New(cfg Config) *Ladder {
 	cfg.FFmpeg = cmp.Or(cfg.FFmpeg, "ffmpeg")
 	cfg.Linger = cmp.Or(cfg.Linger, 10*time.Second)
+	cfg.firstPause = cmp.Or(cfg.firstPause, minBackoff)
+	cfg.patience = cmp.Or(cfg.patience, maxSilence)
 	if len(cfg.Rungs) == 0 {
 		cfg.Rungs = DefaultRungs
 	}

@@ -68,16 +68,74 @@ type publisher struct {
 
 	mu    sync.Mutex
 	video map[media.Time]bool // times of the frames written: whether a key frame
+	made  []*moq.Track        // renditions that are waited for
 }
 
-const speed = 4
+const speed = 3
 
-func publish(t *testing.T, tracks []cmaftest.Track) *publisher {
+// keepWith has the publisher wait for renditions that fall behind, so that a
+// busy machine loses no frames.
+func (p *publisher) keepWith(t *testing.T, names ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range names {
+		track, ok := p.b.Broadcast().Track(name)
+		if !ok {
+			t.Fatalf("no track %s", name)
+		}
+		p.made = append(p.made, track)
+	}
+}
+
+// await waits, for a while, until no rendition is more than a few Groups
+// behind the source.
+func (p *publisher) await(ctx context.Context) {
+	p.mu.Lock()
+	made := p.made
+	p.mu.Unlock()
+	source, _ := p.b.Broadcast().Track("video0")
+	newest, _ := source.Largest()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for _, track := range made {
+		for {
+			if l, ok := track.Largest(); !ok || l.Group+4 > newest.Group || track.Bytes() == 0 {
+				break // it keeps up, or has not begun
+			}
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func publish(t *testing.T, tracks []cmaftest.Track, length time.Duration) *publisher {
+	t.Helper()
+	for i := range tracks {
+		tr := &tracks[i]
+		for j := range tr.Frames {
+			if tr.Frames[j].Format != nil {
+				tr.Frames[j].Format = &tr.Format
+			}
+		}
+	}
+	return publishAs(t, tracks, length)
+}
+
+// publishAs is publish with the formats that the frames have.
+func publishAs(t *testing.T, tracks []cmaftest.Track, length time.Duration) *publisher {
 	t.Helper()
 	p := &publisher{b: packager.New(namespace, packager.Config{}), video: make(map[media.Time]bool)}
 	type timed struct {
-		w media.TrackWriter
-		f media.Frame
+		w   media.TrackWriter
+		f   media.Frame
+		due media.Time
+
+		video bool
 	}
 	var frames []timed
 	for _, tr := range tracks {
@@ -87,32 +145,36 @@ func publish(t *testing.T, tracks []cmaftest.Track) *publisher {
 		if err != nil {
 			t.Fatal(err)
 		}
+		due := media.Time(0)
 		for _, fr := range tr.Frames {
-			if fr.Format != nil {
-				fr.Format = &f
-			}
-			frames = append(frames, timed{w, fr})
+			due = max(due, fr.PTS)
+			frames = append(frames, timed{w, fr, due, f.Kind() == media.Video})
 		}
 	}
-	slices.SortStableFunc(frames, func(a, b timed) int { return int(a.f.PTS - b.f.PTS) })
+	// By the time at which they are sent: pictures in the order of decoding.
+	slices.SortStableFunc(frames, func(a, b timed) int { return int(a.due - b.due) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		start := media.TimeOf(time.Now())
 		begun := time.Now()
-		for offset := start; ; offset = offset.Add(4 * time.Second) {
+		for offset := start; ; offset = offset.Add(length) {
 			for _, fr := range frames {
 				f := fr.f
 				f.PTS += offset
-				due := time.NewTimer(time.Until(begun.Add(f.PTS.Sub(start) / speed)))
+				at := fr.due + offset
+				due := time.NewTimer(time.Until(begun.Add(at.Sub(start) / speed)))
 				select {
 				case <-due.C:
 				case <-ctx.Done():
 					due.Stop()
 					return
 				}
-				if f.Format == nil || f.Format.Kind() == media.Video {
+				if fr.video && f.Key {
+					p.await(ctx)
+				}
+				if fr.video {
 					p.mu.Lock()
 					p.video[f.PTS] = f.Key
 					p.mu.Unlock()
@@ -284,7 +346,7 @@ func firsts(frames []unpack.Frame) map[uint64]unpack.Frame {
 
 func TestRenditions(t *testing.T) {
 	needFFmpeg(t)
-	p := publish(t, h264Opus(t))
+	p := publish(t, h264Opus(t), 4*time.Second)
 	j, log := newJournal(t)
 	run(t, Config{Rungs: []int{720, 240, 180}, Linger: 300 * time.Millisecond, Logger: log}, p.b)
 	in := watchCatalog(t, p.b, has("240p", "180p", "audio0-aac"))
@@ -319,6 +381,7 @@ func TestRenditions(t *testing.T) {
 		}
 	}
 
+	p.keepWith(t, "240p", "180p")
 	names := []string{"video0", "240p", "180p", "audio0", "audio0-aac"}
 	got := make([][]unpack.Frame, len(names))
 	errs := make([]error, len(names))
@@ -396,7 +459,7 @@ func TestRenditions(t *testing.T) {
 // TestKilled: a dead ffmpeg is replaced, and the readers get what comes.
 func TestKilled(t *testing.T) {
 	needFFmpeg(t)
-	p := publish(t, h264Opus(t))
+	p := publish(t, h264Opus(t), 4*time.Second)
 	j, log := newJournal(t)
 	run(t, Config{Rungs: []int{180}, Logger: log}, p.b)
 	in := watchCatalog(t, p.b, has("180p"))
@@ -446,7 +509,7 @@ func TestKilled(t *testing.T) {
 // TestDecodable: ffmpeg has nothing to say of what it made, as CMAF.
 func TestDecodable(t *testing.T) {
 	needFFmpeg(t)
-	p := publish(t, h264Opus(t))
+	p := publish(t, h264Opus(t), 4*time.Second)
 	_, log := newJournal(t)
 	run(t, Config{Rungs: []int{180}, Logger: log}, p.b)
 	in := watchCatalog(t, p.b, has("180p"))

@@ -27,6 +27,8 @@ const (
 	// healthy is how long a run lasts that makes the failures before it
 	// forgotten.
 	healthy = 20 * time.Second
+	// maxSilence is how long ffmpeg may yield nothing while its sources go on.
+	maxSilence = 15 * time.Second
 	// maxBarren is how many runs in a row may yield nothing before the
 	// renditions are given up.
 	maxBarren = 5
@@ -107,7 +109,7 @@ func (s *staircase) run(ctx context.Context) {
 	defer s.in.Close()
 	wg.Go(func() { s.follow(ctx, &wg) })
 
-	barren, pause := 0, minBackoff
+	barren, pause := 0, s.cfg.firstPause
 	for {
 		if err := s.awaitDemand(ctx); err != nil {
 			return
@@ -122,13 +124,13 @@ func (s *staircase) run(ctx context.Context) {
 			return
 		case errors.Is(err, errUnused):
 			s.log.Info("renditions stop: nobody reads them")
-			barren, pause = 0, minBackoff
+			barren, pause = 0, s.cfg.firstPause
 			continue
 		case (errors.Is(err, errFormat) || errors.Is(err, errMore)) && frames > 0:
 			continue
 		}
 		if time.Since(began) >= healthy {
-			pause = minBackoff
+			pause = s.cfg.firstPause
 		}
 		if barren++; frames > 0 {
 			barren = 0

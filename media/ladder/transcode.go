@@ -55,7 +55,7 @@ type input struct {
 
 // transcode runs ffmpeg once. It returns how many frames came out, and why it
 // ended: errUnused, errFormat, errMore, ctx's cause or what went wrong. It owns the
-// process, a goroutine for each source and each rung, and three more, and
+// process, a goroutine for each source and each rung, and four more, and
 // returns after the last of them.
 func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	rungs := s.made()
@@ -88,6 +88,7 @@ func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	var count atomic.Int64
 	group.Go(c.wait)
 	group.Go(func() error { return s.awaitChange(ctx, len(rungs)) })
+	group.Go(func() error { return s.awaitStuck(ctx, sources, &count) })
 	group.Go(func() error { return feed(ctx, c.in, sources, origin, queue) })
 	for _, src := range sources {
 		group.Go(func() error { return s.pump(ctx, src, queue) })
@@ -107,6 +108,34 @@ func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	}
 	err = group.Wait()
 	return count.Load(), err
+}
+
+// errStuck: it takes time, and gives nothing.
+var errStuck = errors.New("ladder: ffmpeg makes no progress")
+
+// awaitStuck waits until ffmpeg has yielded nothing for a while in which a
+// source went on, and returns errStuck.
+func (s *staircase) awaitStuck(ctx context.Context, sources []*source, count *atomic.Int64) error {
+	tick := time.NewTicker(s.cfg.patience)
+	defer tick.Stop()
+	largest := make([]moq.Location, len(sources))
+	for had := int64(-1); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		now, moved := count.Load(), false
+		for i, src := range sources {
+			l, _ := src.track.Largest()
+			moved = moved || largest[i].Less(l)
+			largest[i] = l
+		}
+		if now == had && moved {
+			return errStuck
+		}
+		had = now
+	}
 }
 
 // open subscribes to the sources of the rungs. The readers of what it returns
