@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,6 +125,8 @@ func startProcess(bin, dir string) (*process, error) {
 	p := &process{ended: make(chan struct{}), cmd: exec.Command(bin, "up", "--quic-addr", free, "--https-addr", free, "--http-addr", free,
 		"--webrtc-addr", free, "--rtsp-addr", free, "--metrics-addr", free, "--data-dir", data, "--ready-file", file)}
 	p.cmd.Stderr = &p.log
+	// Variables named FRESHET_ are settings, and it refuses unknown ones.
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FRESHET_") })
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
