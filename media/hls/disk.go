@@ -134,7 +134,7 @@ func (r *rendition) recordClose(s *segment, name string) {
 	if r.log == nil || !s.stored {
 		return
 	}
-	r.log.Write(dvr.Record{Close: &dvr.Close{Name: name, Gap: s.entry.Gap}}, "", nil, func(ok bool) {
+	r.log.Write(dvr.Record{Close: &dvr.Close{Name: name, Gap: s.entry.Gap, Key: s.key}}, "", nil, func(ok bool) {
 		s.durable.Store(ok)
 	})
 }

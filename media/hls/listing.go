@@ -27,6 +27,9 @@ type segment struct {
 	past  bool   // the text is in rendition.past, without parts, up to place
 	place int
 
+	key      int64 // bytes of the file that hold its first key frame alone; 0: no such
+	keyPlace int   // in iframes.past, behind the segment
+
 	file    string      // on disk
 	stored  bool        // the disk takes it, so far
 	durable atomic.Bool // all of it is on disk
@@ -59,6 +62,9 @@ func (r *rendition) addChunk(samples []cmaf.Sample, at int64) {
 		r.broken = true
 		return
 	}
+	if s.size == 0 && r.partBytes == 0 && len(samples) == 1 && samples[0].Sync && !r.seg.audio {
+		s.key = body.Len()
+	}
 	r.partBytes += body.Len()
 	r.partFrames += len(samples)
 	r.independent = r.independent || slices.ContainsFunc(samples, func(s cmaf.Sample) bool { return s.Sync })
@@ -76,6 +82,9 @@ func (r *rendition) addPart(samples []cmaf.Sample, at, dur int64) {
 	if r.broken {
 		r.coming.giveUp()
 		r.files.remove(r.hint)
+		if s.size == 0 {
+			s.key = 0
+		}
 		part = playlist.Part{Duration: part.Duration, URI: gapURI, Gap: true}
 		r.recordPart("", cmaf.Buffer{}, dvr.Part{Duration: part.Duration, Gap: true}, r.seg.at)
 	} else {
@@ -190,14 +199,6 @@ func (r *rendition) closeSegment() {
 		r.m.joined(r)
 	} else {
 		r.m.renderMultivariant()
-	}
-}
-
-// measure learns bit and frame rate from a segment.
-func (r *rendition) measure(s *segment) {
-	if d := s.entry.Duration.Seconds(); d >= 1 {
-		r.peak = max(r.peak, float64(s.size*8)/d)
-		r.rate = float64(s.frames) / d
 	}
 }
 

@@ -1,10 +1,12 @@
 package hls
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/codec"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
@@ -73,8 +75,8 @@ func multivariantOf(video, audio []*rendition) *playlist.Multivariant {
 		for _, g := range groups {
 			for i, a := range g {
 				p.Renditions = append(p.Renditions, playlist.Rendition{
-					Type: "AUDIO", Group: groupName(a), Name: "audio " + strconv.Itoa(i+1),
-					URI: a.uri(), Default: i == 0, Channels: strconv.Itoa(max(1, a.format.Channels)),
+					Type: playlist.TypeAudio, Group: groupName(a), Name: audioName(g, i),
+					Language: a.format.Language, URI: a.uri(), Default: i == 0, Channels: strconv.Itoa(max(1, a.format.Channels)),
 				})
 			}
 		}
@@ -85,15 +87,20 @@ func multivariantOf(video, audio []*rendition) *playlist.Multivariant {
 			for _, g := range groups {
 				v := r.variant()
 				v.Audio = groupName(g[0])
-				v.Codecs += "," + g[0].format.MIME
 				peak, average := 0, 0
-				for _, a := range g {
+				for i, a := range g {
+					if !slices.ContainsFunc(g[:i], func(o *rendition) bool { return o.format.MIME == a.format.MIME }) {
+						v.Codecs += "," + a.format.MIME
+					}
 					av := a.variant()
 					peak, average = max(peak, av.Bandwidth), max(average, av.AverageBandwidth)
 				}
 				v.Bandwidth += peak
 				v.AverageBandwidth += average
 				p.Variants = append(p.Variants, v)
+			}
+			if v, ok := r.iframeVariant(); ok {
+				p.IFrames = append(p.IFrames, v)
 			}
 		}
 	}
@@ -158,7 +165,45 @@ func (r *rendition) length() time.Duration {
 	return d
 }
 
-// variant describes the rendition alone.
+// audioName names the i-th track of a group, as nobody else in it is named.
+func audioName(g []*rendition, i int) string {
+	label := g[i].format.Label
+	for j, o := range g {
+		if j != i && o.format.Label == label {
+			label = ""
+		}
+	}
+	if label == "" {
+		return "audio " + strconv.Itoa(i+1)
+	}
+	return label
+}
+
+// measure learns bit and frame rate from the segment that was listed last.
+//
+// The peak is that of contiguous segments which together last between half
+// and one and a half target durations (bis, section 4.1).
+func (r *rendition) measure(s *segment) {
+	if d := s.entry.Duration.Seconds(); d >= 1 {
+		r.rate = float64(s.frames) / d
+	}
+	var size int64
+	var d time.Duration
+	for i := len(r.listed) - 1; i >= 0; i-- {
+		size += r.listed[i].size
+		d += r.listed[i].entry.Duration
+		if d > targetDuration*3/2 {
+			return
+		}
+		if d >= targetDuration/2 {
+			r.peak = max(r.peak, float64(size*8)/d.Seconds())
+		}
+	}
+}
+
+// variant describes the rendition alone. Nothing that freshet carries has
+// SUPPLEMENTAL-CODECS: what would make HEVC or AV1 Dolby Vision as well is a
+// box that MoQ catalogs do not convey.
 func (r *rendition) variant() playlist.Variant {
 	var size int64
 	frames := 0
@@ -172,19 +217,42 @@ func (r *rendition) variant() playlist.Variant {
 	}
 	seconds := max(r.length().Seconds(), 0.001)
 	average := float64(size*8) / seconds
-	// A few parts say little about the peak to come.
-	peak := max(r.peak, average)
-	if r.peak == 0 {
-		peak = max(average*1.5, float64(r.format.Bitrate))
-	}
+	// What was announced once is only ever corrected upward: players plan
+	// with the lower figure and stall when it rises under them.
+	r.announced = max(r.announced, r.peak, average)
 	v := playlist.Variant{
-		URI: r.uri(), Bandwidth: int(peak) + 1, AverageBandwidth: int(average) + 1, Codecs: r.format.MIME,
+		URI: r.uri(), Bandwidth: int(r.announced) + 1, AverageBandwidth: int(average) + 1, Codecs: r.format.MIME,
 	}
 	if r.format.Kind() == media.Video {
 		v.Width, v.Height, v.FrameRate = r.format.Width, r.format.Height, r.format.FrameRate
 		if v.FrameRate <= 0 {
 			v.FrameRate = max(float64(frames)/seconds, 0.001)
 		}
+		v.Range = videoRange(r.format)
 	}
 	return v
+}
+
+// videoRange returns VIDEO-RANGE; what does not say is SDR (bis, section
+// 4.4.6.2).
+func videoRange(f *media.Format) string {
+	switch c, _ := codec.ColourOf(f); c.Transfer {
+	case codec.TransferPQ:
+		return playlist.RangePQ
+	case codec.TransferHLG:
+		return playlist.RangeHLG
+	}
+	return playlist.RangeSDR
+}
+
+// iframeVariant describes the I-frame playlist, if there is one.
+func (r *rendition) iframeVariant() (playlist.Variant, bool) {
+	if r.keys == nil {
+		return playlist.Variant{}, false
+	}
+	return playlist.Variant{
+		URI:       playlistFolder + "/" + openPass + "/" + r.keys.list.path + ".m3u8",
+		Bandwidth: int(r.keys.peak) + 1, Codecs: r.format.MIME,
+		Width: r.format.Width, Height: r.format.Height, Range: videoRange(r.format),
+	}, true
 }

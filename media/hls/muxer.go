@@ -35,13 +35,14 @@ type Muxer struct {
 	multivariant atomic.Pointer[rendered]
 	paths        atomic.Pointer[map[string]*rendition]
 
-	mu         sync.Mutex // guards what follows and all of rendition but its readers' fields
-	renditions []*rendition
-	disc       uint64 // discontinuities so far, the same for all renditions
-	discAt     time.Time
-	closed     bool
-	broadcast  *dvr.Broadcast             // nil: in memory
-	observe    func(*rendition, *version) // sees every version; for tests
+	mu             sync.Mutex // guards what follows and all of rendition but its readers' fields
+	renditions     []*rendition
+	disc           uint64 // discontinuities so far, the same for all renditions
+	discAt         time.Time
+	closed         bool
+	broadcast      *dvr.Broadcast             // nil: in memory
+	observe        func(*rendition, *version) // sees every version; for tests
+	observeIFrames func(*rendition, *version)
 }
 
 // Track names a track of a broadcast and tells its format as far as known.

@@ -82,6 +82,7 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 			}
 			continue
 		}
+		s.key = g.Key
 		r.listed = append(r.listed, s)
 		r.duration += int64(s.entry.Duration)
 		r.measure(s)

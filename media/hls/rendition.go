@@ -41,26 +41,28 @@ type rendition struct {
 	last   int64      // highest presentation time of the timeline, in ticks
 	offset int64      // presentation minus decode time at the last key frame
 
-	startMSN uint64 // of the first segment
-	nextMSN  uint64
-	nextPart uint64     // number of the part after the hinted one
-	hint     string     // file of the part to come
-	coming   *openPart  // that part
-	sequence uint32     // of the last movie fragment
-	listed   []*segment // closed, in the playlist
-	retired  []*segment // no longer listed, still served
-	open     *segment
-	past     pastText // of listed
-	disc     uint64   // discontinuities before the next segment
-	firstDis uint64   // EXT-X-DISCONTINUITY-SEQUENCE
-	duration int64    // of listed, in nanoseconds
-	bytes    int64    // of listed and retired
-	peak     float64  // highest bit rate of a segment, bit/s
-	rate     float64  // frames per second of the last segment
-	ended    bool
-	trimmed  bool     // a segment has left
-	versions uint64   // published so far
-	log      *dvr.Log // nil: nothing is kept on disk
+	startMSN  uint64 // of the first segment
+	nextMSN   uint64
+	nextPart  uint64     // number of the part after the hinted one
+	hint      string     // file of the part to come
+	coming    *openPart  // that part
+	sequence  uint32     // of the last movie fragment
+	listed    []*segment // closed, in the playlist
+	retired   []*segment // no longer listed, still served
+	open      *segment
+	past      pastText // of listed
+	keys      *iframes // nil: there is no I-frame playlist
+	disc      uint64   // discontinuities before the next segment
+	firstDis  uint64   // EXT-X-DISCONTINUITY-SEQUENCE
+	duration  int64    // of listed, in nanoseconds
+	bytes     int64    // of listed and retired
+	peak      float64  // highest bit rate of a segment, bit/s
+	announced float64  // highest BANDWIDTH ever listed
+	rate      float64  // frames per second of the last segment
+	ended     bool
+	trimmed   bool     // a segment has left
+	versions  uint64   // published so far
+	log       *dvr.Log // nil: nothing is kept on disk
 
 	// Of the chunks of coming.
 	partBytes   int64

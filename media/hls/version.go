@@ -88,7 +88,7 @@ func (r *rendition) render() *version {
 	bare, skip := r.boundaries()
 	r.age(bare)
 	tail := r.appendTail(&m)
-	etag := r.m.epoch + "-" + strconv.FormatUint(v.number, 36)
+	etag := r.etag(v)
 	v.full = &rendered{pieces: r.pieces(&m, 0, tail), etag: etag}
 	if skip > 0 {
 		m.Skipped = skip
@@ -97,7 +97,13 @@ func (r *rendition) render() *version {
 	if r.m.observe != nil {
 		r.m.observe(r, v)
 	}
+	r.publishIFrames()
 	return v
+}
+
+// etag names v among all that a URL ever answers.
+func (r *rendition) etag(v *version) string {
+	return r.m.epoch + "-" + strconv.FormatUint(v.number, 36)
 }
 
 // boundaries returns how many of the listed segments list no parts: those

@@ -12,6 +12,9 @@ type Multivariant struct {
 	Comments   []string
 	Renditions []Rendition
 	Variants   []Variant
+	// IFrames are EXT-X-I-FRAME-STREAM-INF (bis, section 4.4.6.3): they have
+	// neither frame rate nor groups.
+	IFrames []Variant
 }
 
 // Types of a Rendition.
@@ -38,11 +41,20 @@ type Variant struct {
 	Bandwidth        int // bits per second, peak of any segment
 	AverageBandwidth int
 	Codecs           string
-	Width, Height    int     // 0: no video
-	FrameRate        float64 // 0: unknown or no video
-	Audio            string  // group of Renditions; "" for none
-	Subtitles        string  // the same
+	// Range is VIDEO-RANGE: RangeSDR, RangeHLG, RangePQ, or "" without video.
+	Range         string
+	Width, Height int     // 0: no video
+	FrameRate     float64 // 0: unknown or no video
+	Audio         string  // group of Renditions; "" for none
+	Subtitles     string  // the same
 }
+
+// Values of VIDEO-RANGE (bis, section 4.4.6.2).
+const (
+	RangeSDR = "SDR"
+	RangeHLG = "HLG"
+	RangePQ  = "PQ"
+)
 
 // Append appends the playlist's text.
 func (m *Multivariant) Append(b []byte) []byte {
@@ -80,21 +92,7 @@ func (m *Multivariant) Append(b []byte) []byte {
 		b = append(b, '\n')
 	}
 	for _, v := range m.Variants {
-		b = append(b, "#EXT-X-STREAM-INF:BANDWIDTH="...)
-		b = strconv.AppendInt(b, int64(v.Bandwidth), 10)
-		if v.AverageBandwidth > 0 {
-			b = strconv.AppendInt(append(b, ",AVERAGE-BANDWIDTH="...), int64(v.AverageBandwidth), 10)
-		}
-		if v.Codecs != "" {
-			b = appendQuoted(append(b, ",CODECS="...), v.Codecs)
-		}
-		if v.Width > 0 {
-			b = strconv.AppendInt(append(b, ",RESOLUTION="...), int64(v.Width), 10)
-			b = strconv.AppendInt(append(b, 'x'), int64(v.Height), 10)
-		}
-		if v.FrameRate > 0 {
-			b = strconv.AppendFloat(append(b, ",FRAME-RATE="...), v.FrameRate, 'f', 3, 64)
-		}
+		b = v.append(append(b, "#EXT-X-STREAM-INF:"...))
 		if v.Audio != "" {
 			b = appendQuoted(append(b, ",AUDIO="...), v.Audio)
 		}
@@ -103,6 +101,32 @@ func (m *Multivariant) Append(b []byte) []byte {
 		}
 		b = append(b, '\n')
 		b = append(append(b, v.URI...), '\n')
+	}
+	for _, v := range m.IFrames {
+		b = v.append(append(b, "#EXT-X-I-FRAME-STREAM-INF:"...))
+		b = append(appendQuoted(append(b, ",URI="...), v.URI), '\n')
+	}
+	return b
+}
+
+// append appends the attributes that variants and I-frame playlists share.
+func (v *Variant) append(b []byte) []byte {
+	b = strconv.AppendInt(append(b, "BANDWIDTH="...), int64(v.Bandwidth), 10)
+	if v.AverageBandwidth > 0 {
+		b = strconv.AppendInt(append(b, ",AVERAGE-BANDWIDTH="...), int64(v.AverageBandwidth), 10)
+	}
+	if v.Codecs != "" {
+		b = appendQuoted(append(b, ",CODECS="...), v.Codecs)
+	}
+	if v.Width > 0 {
+		b = strconv.AppendInt(append(b, ",RESOLUTION="...), int64(v.Width), 10)
+		b = strconv.AppendInt(append(b, 'x'), int64(v.Height), 10)
+	}
+	if v.FrameRate > 0 {
+		b = strconv.AppendFloat(append(b, ",FRAME-RATE="...), v.FrameRate, 'f', 3, 64)
+	}
+	if v.Range != "" {
+		b = append(append(b, ",VIDEO-RANGE="...), v.Range...)
 	}
 	return b
 }

@@ -193,6 +193,16 @@ func ParseMedia(b []byte) (*Media, error) {
 			m.Discontinuities, m.HasDiscontinuities = r.integer(tag, value, math.MaxInt64), true
 		case "#EXT-X-INDEPENDENT-SEGMENTS":
 			m.IndependentSegments = true
+		case "#EXT-X-I-FRAMES-ONLY":
+			m.IFramesOnly = true
+		case "#EXT-X-BYTERANGE":
+			// Without an offset it starts behind the range before it, which
+			// nobody needs here.
+			n, at, ok := strings.Cut(value, "@")
+			if !ok {
+				r.fail("%s without an offset", tag)
+			}
+			seg.Length, seg.Offset, started = int64(r.integer(tag, n, math.MaxInt64)), int64(r.integer(tag, at, math.MaxInt64)), true
 		case "#EXT-X-PLAYLIST-TYPE":
 			if m.Type = value; value != TypeEvent && value != TypeVOD {
 				r.fail("EXT-X-PLAYLIST-TYPE:%s (bis 4.4.3.5)", value)
@@ -330,22 +340,21 @@ func ParseMultivariant(b []byte) (*Multivariant, error) {
 				Type: r.required(tag, a, "TYPE"), Group: r.required(tag, a, "GROUP-ID"), Name: r.required(tag, a, "NAME"),
 				Language: a["LANGUAGE"], URI: a["URI"], Default: r.yes("DEFAULT", a["DEFAULT"]), Channels: a["CHANNELS"],
 			})
+		case "#EXT-X-I-FRAME-STREAM-INF":
+			a := r.attributes(value)
+			v := Variant{
+				URI:       r.required(tag, a, "URI"),
+				Bandwidth: int(r.integer("BANDWIDTH", r.required(tag, a, "BANDWIDTH"), math.MaxInt64)),
+			}
+			r.variant(&v, a)
+			m.IFrames = append(m.IFrames, v)
 		case "#EXT-X-STREAM-INF":
 			a := r.attributes(value)
 			next = &Variant{
 				Bandwidth: int(r.integer("BANDWIDTH", r.required(tag, a, "BANDWIDTH"), math.MaxInt64)),
-				Codecs:    a["CODECS"], Audio: a["AUDIO"], Subtitles: a["SUBTITLES"],
+				Audio:     a["AUDIO"], Subtitles: a["SUBTITLES"],
 			}
-			if v, ok := a["AVERAGE-BANDWIDTH"]; ok {
-				next.AverageBandwidth = int(r.integer("AVERAGE-BANDWIDTH", v, math.MaxInt64))
-			}
-			if v, ok := a["RESOLUTION"]; ok {
-				w, h, _ := strings.Cut(v, "x")
-				next.Width, next.Height = int(r.integer("RESOLUTION", w, 1<<20)), int(r.integer("RESOLUTION", h, 1<<20))
-			}
-			if v, ok := a["FRAME-RATE"]; ok {
-				next.FrameRate = r.seconds("FRAME-RATE", v).Seconds()
-			}
+			r.variant(next, a)
 		}
 	}
 	if r.err == nil && next != nil {
@@ -355,4 +364,19 @@ func ParseMultivariant(b []byte) (*Multivariant, error) {
 		return nil, r.err
 	}
 	return m, nil
+}
+
+// variant reads the attributes that variants and I-frame playlists share.
+func (r *reader) variant(to *Variant, a map[string]string) {
+	to.Codecs, to.Range = a["CODECS"], a["VIDEO-RANGE"]
+	if v, ok := a["AVERAGE-BANDWIDTH"]; ok {
+		to.AverageBandwidth = int(r.integer("AVERAGE-BANDWIDTH", v, math.MaxInt64))
+	}
+	if v, ok := a["RESOLUTION"]; ok {
+		w, h, _ := strings.Cut(v, "x")
+		to.Width, to.Height = int(r.integer("RESOLUTION", w, 1<<20)), int(r.integer("RESOLUTION", h, 1<<20))
+	}
+	if v, ok := a["FRAME-RATE"]; ok {
+		to.FrameRate = r.seconds("FRAME-RATE", v).Seconds()
+	}
 }
