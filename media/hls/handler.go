@@ -16,6 +16,7 @@ const (
 	typePlaylist = "application/vnd.apple.mpegurl"
 	typeVideo    = "video/mp4"
 	typeAudio    = "audio/mp4"
+	typeWebVTT   = "text/vtt"
 	typeText     = "text/plain; charset=utf-8"
 )
 
@@ -246,9 +247,13 @@ func (rd *rendition) servePart(w http.ResponseWriter, r *http.Request, name stri
 	}
 }
 
-// mediaType tells pictures from sound by what the readers' side knows.
+// mediaType tells pictures, sound and text apart by what the readers' side
+// knows: text never becomes anything else.
 func (rd *rendition) mediaType() string {
-	if rd.audio.Load() {
+	switch {
+	case rd.text != nil:
+		return typeWebVTT
+	case rd.audio.Load():
 		return typeAudio
 	}
 	return typeVideo

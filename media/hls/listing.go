@@ -138,6 +138,7 @@ func (r *rendition) added(part playlist.Part) {
 	if r.m.multivariant.Load() == nil {
 		r.m.renderMultivariant() // for how long to wait for the rest?
 	}
+	r.m.follow(r, part)
 }
 
 // openSegment begins a segment at the given decode time.
@@ -146,16 +147,28 @@ func (r *rendition) openSegment(at int64) {
 		Map:  r.mediaURI(r.init.file),
 		Time: r.clock.Time(at + r.offset).Wall().UTC().Truncate(time.Millisecond),
 	}}
-	if r.disc < r.m.disc {
-		if r.empty() {
-			r.firstDis = r.m.disc // nothing of before was ever listed
-		} else {
-			r.open.entry.Discontinuity = true
-		}
-		r.disc = r.m.disc
-	}
-	r.open.file = r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + ".m4s"
+	r.applyDiscontinuity()
+	r.open.file = r.segmentFile()
 	r.recordOpen()
+}
+
+// applyDiscontinuity has the open segment, which is new, begin behind the
+// discontinuities that the other renditions had.
+func (r *rendition) applyDiscontinuity() {
+	if r.disc == r.m.disc {
+		return
+	}
+	if len(r.listed)+len(r.retired) == 0 {
+		r.firstDis = r.m.disc // nothing of before was ever listed
+	} else {
+		r.open.entry.Discontinuity = true
+	}
+	r.disc = r.m.disc
+}
+
+// segmentFile names the open segment's file, without a key.
+func (r *rendition) segmentFile() string {
+	return r.m.epoch + "-s" + strconv.FormatUint(r.nextMSN, 10) + r.extension()
 }
 
 // begun tells whether the open segment has a part: until then it is not
@@ -177,6 +190,7 @@ func (r *rendition) closeSegment() {
 		return
 	}
 	r.open = nil
+	defer r.m.followClose(r)
 	s.entry.Gap = !s.hasData
 	s.entry.URI = gapURI
 	if s.hasData {
@@ -206,7 +220,7 @@ func (r *rendition) closeSegment() {
 // The names do not tell the segment, so that the next one is known whether or
 // not a segment ends before it.
 func (r *rendition) partName(n uint64) string {
-	return r.m.cfg.MediaKey() + "/" + r.m.epoch + "-p" + strconv.FormatUint(n, 10) + ".m4s"
+	return r.m.cfg.MediaKey() + "/" + r.m.epoch + "-p" + strconv.FormatUint(n, 10) + r.extension()
 }
 
 // mediaURI returns where a file lies as a media playlist has to say it.

@@ -23,11 +23,15 @@ const pictureAfter = targetDuration + time.Second
 // renderMultivariant renders the multivariant playlist once its time has
 // come. m.mu is held.
 func (m *Muxer) renderMultivariant() {
-	var video, audio []*rendition
+	var video, audio, texts []*rendition
 	waiting, need, longest := false, readyAfter, time.Duration(0)
 	for _, r := range m.renditions {
 		switch {
 		case !r.active:
+		case r.text != nil:
+			if r.offered() {
+				texts = append(texts, r) // nobody waits for it
+			}
 		case !r.offered():
 			waiting = true
 			if r.format == nil || r.format.Kind() == media.Video {
@@ -52,6 +56,12 @@ func (m *Muxer) renderMultivariant() {
 		return
 	}
 	p := multivariantOf(video, audio)
+	p.Renditions = append(p.Renditions, subtitles(texts)...)
+	for i := range p.Variants {
+		if len(texts) > 0 {
+			p.Variants[i].Subtitles = subtitleGroup
+		}
+	}
 	text := render(p.Append(nil))
 	m.multivariant.Store(text)
 	if old == nil {
@@ -110,7 +120,7 @@ func multivariantOf(video, audio []*rendition) *playlist.Multivariant {
 
 // caveats says for people which Apple devices cannot play the broadcast.
 // Apple's list for HLS names H.264 and H.265 (authoring 1.1) and, of what we
-// carry, AAC (authoring 2.1).
+// carry, AAC, AC-3 and E-AC-3 (authoring 2.1).
 func caveats(video, audio []*rendition) (notes []string) {
 	plays := func(rs []*rendition, ok ...media.Codec) bool {
 		for _, r := range rs {
@@ -125,7 +135,7 @@ func caveats(video, audio []*rendition) (notes []string) {
 	if !plays(video, media.H264, media.H265) {
 		notes = append(notes, "video is "+video[0].format.Codec.String()+" only: Apple devices without a hardware decoder for it cannot play this")
 	}
-	if !plays(audio, media.AAC) {
+	if !plays(audio, media.AAC, media.AC3, media.EC3) {
 		notes = append(notes, "audio is "+audio[0].format.Codec.String()+" only: Apple's native player may stay silent")
 	}
 	return notes
@@ -133,7 +143,7 @@ func caveats(video, audio []*rendition) (notes []string) {
 
 // groupByCodec puts tracks of one codec together, AAC first.
 func groupByCodec(audio []*rendition) (groups [][]*rendition) {
-	for _, c := range []media.Codec{media.AAC, media.Opus} {
+	for _, c := range []media.Codec{media.AAC, media.Opus, media.AC3, media.EC3} {
 		var g []*rendition
 		for _, a := range audio {
 			if a.format.Codec == c {
@@ -148,8 +158,13 @@ func groupByCodec(audio []*rendition) (groups [][]*rendition) {
 }
 
 func groupName(r *rendition) string {
-	if r.format.Codec == media.AAC {
+	switch r.format.Codec {
+	case media.AAC:
 		return "aac"
+	case media.AC3:
+		return "ac3"
+	case media.EC3:
+		return "ec3"
 	}
 	return "opus"
 }

@@ -98,11 +98,13 @@ func (m *Muxer) Start(tracks []Track) {
 				m.cfg.Logger.Warn("hls: too many tracks", "track", t.Name)
 				continue
 			}
-			r = m.addLocked(t.Name)
+			r = m.addLocked(t.Name, t.Format.Kind())
 		}
 		r.active = true
 		f := t.Format
-		if r.format == nil && r.init == nil {
+		if r.text != nil {
+			r.format = &f
+		} else if r.format == nil && r.init == nil {
 			// What the catalog knows may already do; the first frame has the
 			// last word.
 			_, _ = r.setFormat(&f)
@@ -121,7 +123,7 @@ func (m *Muxer) renditionLocked(track string) *rendition {
 }
 
 // addLocked makes a rendition for a new track.
-func (m *Muxer) addLocked(track string) *rendition {
+func (m *Muxer) addLocked(track string, kind media.Kind) *rendition {
 	path := track
 	if path == "" || len(path) > 64 || strings.Trim(strings.ToLower(path), "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
 		path = "track" + strconv.Itoa(len(m.renditions)) // foreign names may not fit a URI
@@ -135,7 +137,9 @@ func (m *Muxer) addLocked(track string) *rendition {
 		r.nextMSN = max(r.nextMSN, o.nextMSN)
 	}
 	r.startMSN = r.nextMSN
-	if m.broadcast != nil {
+	if kind == media.Text {
+		r.becomeText()
+	} else if m.broadcast != nil {
 		r.log = m.broadcast.Log(track, path)
 	}
 	m.renditions = append(m.renditions, r)
@@ -159,6 +163,9 @@ func (m *Muxer) WriteFrame(track string, f media.Frame, lost bool) error {
 	r := m.renditionLocked(track)
 	if r == nil || m.closed {
 		return fmt.Errorf("hls: no track %q", track)
+	}
+	if r.text != nil {
+		return r.text.add(f)
 	}
 	broken, err := r.write(f, lost)
 	m.fillLocked(r)

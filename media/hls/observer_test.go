@@ -138,7 +138,9 @@ func (o *observer) keep(r *rendition, p *playlist.Media) {
 			s.Parts = old.Parts
 		}
 		byMSN[msn] = s
-		load(s.Map)
+		if r.text == nil {
+			load(s.Map)
+		}
 		if !s.Open() && !s.Gap {
 			load(s.URI)
 		}

@@ -22,6 +22,10 @@ type rendition struct {
 	showing sync.Mutex // guards replacing current
 	audio   atomic.Bool
 
+	// text is nil for pictures and sound. Whether it is, never changes; what it
+	// points to is guarded by m.mu.
+	text *captions
+
 	// The rest is guarded by m.mu.
 	active bool // the present broadcast has the track
 	format *media.Format

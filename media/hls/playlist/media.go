@@ -199,7 +199,7 @@ func (s *Segment) Append(b []byte, withMap bool) []byte {
 	if s.Discontinuity {
 		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
 	}
-	if withMap {
+	if withMap && s.Map != "" {
 		b = append(b, "#EXT-X-MAP:URI="...)
 		b = append(appendQuoted(b, s.Map), '\n')
 	}

@@ -2,6 +2,7 @@ package playlist
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -90,7 +91,7 @@ func (m *Media) checkSegments(f *findings) {
 		if s.Duration.Round(time.Second) > m.TargetDuration {
 			f.add("target-duration", "bis 4.4.3.1", "segment %d lasts %v, more than the target %v", msn, s.Duration, m.TargetDuration)
 		}
-		if s.Map == "" {
+		if s.Map == "" && !s.text() {
 			f.add("map", "authoring 8.20", "segment %d has no EXT-X-MAP", msn)
 		}
 		if s.Time.IsZero() {
@@ -296,4 +297,13 @@ func (m *Multivariant) Check() []Finding {
 		}
 	}
 	return f
+}
+
+// text tells a segment of WebVTT, which needs nothing to begin with.
+func (s *Segment) text() bool {
+	uri := s.URI
+	if s.Open() && len(s.Parts) > 0 {
+		uri = s.Parts[0].URI
+	}
+	return strings.HasSuffix(uri, ".vtt")
 }

@@ -1,0 +1,256 @@
+package hls
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/cmaf"
+	"github.com/freshet-live/freshet/media/codec"
+	"github.com/freshet-live/freshet/media/hls/playlist"
+)
+
+const (
+	// maxCues bounds the cues that a text track has on screen or yet to come,
+	// maxCueBytes their blocks together: each part repeats those on screen.
+	maxCues     = 256
+	maxCueBytes = 64 << 10
+)
+
+// captions is what a text track has instead of a segmenter. Its rendition has
+// the segments and parts of another one, its leader: the first with pictures,
+// or the first with sound. A player that follows both finds the same times in
+// both, and the text goes on at the leader's pace whether or not anybody says
+// something.
+//
+// Each part is a WebVTT file with the cues that are on screen in its time,
+// and so is each segment: a cue that lasts longer than a part is in several
+// files, word for word the same. A cue that comes too late for the part that
+// it belongs to is in the next one, where its time is still right.
+//
+// It is guarded by Muxer.mu.
+type captions struct {
+	leader *rendition // of the open segment; nil: there is none
+	start  media.Time // of the open segment
+	end    media.Time // of its last part
+	cues   []*cue     // in order of arrival
+	bytes  int        // of their blocks
+}
+
+// cue is a cue with its place in time.
+type cue struct {
+	codec.Cue
+	start, end media.Time
+	size       int
+	listed     bool // in a part that is listed
+	open       bool // in a part of the open segment
+}
+
+// add takes the next cue. One that is not a cue is an error.
+func (c *captions) add(f media.Frame) error {
+	parsed, err := codec.ParseCue(f.Data)
+	if err != nil {
+		return err
+	}
+	c.cues = append(c.cues, &cue{Cue: parsed, start: f.PTS.Add(parsed.Start), end: f.PTS.Add(parsed.End), size: len(f.Data)})
+	c.bytes += len(f.Data)
+	for len(c.cues) > maxCues || c.bytes > maxCueBytes {
+		c.bytes -= c.cues[0].size
+		c.cues = slices.Delete(c.cues, 0, 1)
+	}
+	return nil
+}
+
+// file returns the WebVTT file of the cues that wanted returns. from is the
+// start of the segment.
+func (c *captions) file(from media.Time, wanted func(*cue) bool) cmaf.Buffer {
+	b := []byte("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n")
+	for _, q := range c.cues {
+		if wanted(q) {
+			q.listed, q.open = true, true
+			b = append(b, '\n')
+			b = q.appendTo(b, from)
+		}
+	}
+	return cmaf.NewBuffer(b)
+}
+
+// wrapTicks is where the time stamps of MPEG-2 start over, in 90 kHz ticks.
+const wrapTicks = 1 << 33
+
+// slack is how exactly segments begin where their dates say.
+const slack = media.Time(1000)
+
+// within tells whether the cue is on screen between two times.
+func (q *cue) within(from, to media.Time) bool { return q.start < to && q.end > from+slack }
+
+// local returns t on the timeline of a segment's WebVTT files.
+//
+// X-TIMESTAMP-MAP maps a cue's time to the presentation time of the media, of
+// which MPEGTS holds 33 bits (rfc8216bis, section 3.1.4). Times in the media
+// count from the Unix epoch. All files have the same map, MPEGTS:0 to 0, so a
+// cue's time is that of the media modulo 2³³ ticks: 26 hours and a half. It is
+// the same in all segments, which is how players recognise a cue that they
+// have; only where a segment starts beyond the next wrap does it start over.
+func local(t, segment media.Time) time.Duration {
+	ticks := func(t media.Time) int64 { return int64(t) / 100 * 9 } // within a millisecond
+	base := ticks(segment) &^ (wrapTicks - 1)
+	// In microseconds from the last wrap; it does not fall on a whole one.
+	us := int64(t) - base/9*100 - base%9*100/9
+	return time.Duration(us) * time.Microsecond
+}
+
+// appendTo appends the cue's block as it stands in a file of the segment.
+func (q *cue) appendTo(b []byte, segment media.Time) []byte {
+	c := q.Cue
+	// Of a cue that was there before the wrap, the rest.
+	c.Start = max(0, local(q.start, segment)).Round(time.Millisecond)
+	c.End = max(c.Start+time.Millisecond, local(q.end, segment).Round(time.Millisecond))
+	return c.Append(b, 0)
+}
+
+// follow makes the text renditions do what r did, if they follow it: it has a
+// new part, the last of r.open.
+func (m *Muxer) follow(r *rendition, part playlist.Part) {
+	for _, t := range m.renditions {
+		if t.text != nil && t.active && m.leaderLocked() == r {
+			t.followPart(r, part.Duration)
+		}
+	}
+}
+
+// followClose does the same when r has closed a segment.
+func (m *Muxer) followClose(r *rendition) {
+	for _, t := range m.renditions {
+		if t.text != nil && t.text.leader == r {
+			t.closeText()
+		}
+	}
+}
+
+// leaderLocked returns the rendition that text follows, nil when there is
+// none.
+func (m *Muxer) leaderLocked() *rendition {
+	var sound *rendition
+	for _, r := range m.renditions {
+		switch {
+		case !r.active || r.text != nil || r.format == nil:
+		case r.format.Kind() == media.Video:
+			return r
+		case sound == nil:
+			sound = r
+		}
+	}
+	return sound
+}
+
+// followPart adds a part as long as the leader's newest one.
+func (r *rendition) followPart(leader *rendition, dur time.Duration) {
+	c := r.text
+	if c.leader != nil && c.leader != leader {
+		r.closeText() // another one leads now
+	}
+	if c.leader == nil {
+		if len(leader.open.entry.Parts) != 1 {
+			return // wait for a whole segment
+		}
+		r.openText(leader)
+	}
+	from := c.end
+	c.end = c.end.Add(dur)
+	body := c.file(c.start, func(q *cue) bool {
+		return q.within(from, c.end) || !q.listed && q.within(c.start, c.end)
+	})
+	r.coming.append(body)
+	r.coming.complete()
+	s := r.open
+	s.parts = append(s.parts, partFile{r.hint, body.Len()})
+	s.files = append(s.files, r.hint)
+	s.size += body.Len()
+	r.files.addBuffer(r.hint, body)
+	// Each file stands alone, so each is where a client may begin.
+	part := playlist.Part{Duration: dur, URI: r.mediaURI(r.hint), Independent: true}
+	r.expect()
+	r.added(part)
+}
+
+// openText begins a segment where the leader has begun one.
+func (r *rendition) openText(leader *rendition) {
+	c := r.text
+	at := leader.open.entry.Time
+	c.leader, c.start, c.end = leader, media.TimeOf(at), media.TimeOf(at)
+	if r.empty() {
+		// The same numbers as the leader's, as far as that goes.
+		r.nextMSN = max(r.nextMSN, leader.nextMSN)
+		r.startMSN = r.nextMSN
+	}
+	r.open = &segment{
+		entry: playlist.Segment{Time: at},
+		file:  r.segmentFile(),
+	}
+	r.applyDiscontinuity()
+}
+
+// closeText closes the open segment: a file with all cues of its parts.
+func (r *rendition) closeText() {
+	c, s := r.text, r.open
+	c.leader = nil
+	if s == nil {
+		return
+	}
+	whole := c.file(c.start, func(q *cue) bool { return q.open || q.within(c.start, c.end) })
+	s.bodies, s.hasData = []cmaf.Buffer{whole}, true
+	s.size += whole.Len()
+	r.closeSegment()
+	c.cues = slices.DeleteFunc(c.cues, func(q *cue) bool {
+		q.open = false
+		if q.end > c.end+slack {
+			return false
+		}
+		c.bytes -= q.size
+		return true
+	})
+}
+
+// becomeText makes a new rendition one of text. Text is not kept on disk: it
+// is small, and a rendition that begins anew follows its leader's numbers.
+func (r *rendition) becomeText() {
+	r.text = new(captions)
+	r.expectNone() // its name says that it is another kind of file
+	r.expect()
+}
+
+// extension is that of the rendition's media files.
+func (r *rendition) extension() string {
+	if r.text != nil {
+		return ".vtt"
+	}
+	return ".m4s"
+}
+
+// subtitleGroup is the GROUP-ID of all text renditions.
+const subtitleGroup = "text"
+
+// subtitles returns the group of text renditions, empty when there is none.
+// Names within a group have to differ (rfc8216bis, section 4.4.6.1.1).
+func subtitles(text []*rendition) (group []playlist.Rendition) {
+	taken := make(map[string]bool)
+	for i, r := range text {
+		name := r.format.Label
+		if name == "" {
+			name = r.format.Language
+		}
+		if name == "" || taken[name] {
+			name += " " + strconv.Itoa(i+1)
+		}
+		if name[0] == ' ' {
+			name = "subtitles" + name
+		}
+		taken[name] = true
+		group = append(group, playlist.Rendition{
+			Type: playlist.TypeSubtitles, Group: subtitleGroup, Name: name, Language: r.format.Language, URI: r.uri(),
+		})
+	}
+	return group
+}
