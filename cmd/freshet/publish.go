@@ -8,10 +8,13 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/freshet-live/freshet/cmd/internal/boot"
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/codec"
 	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/media/ingest/rtsp"
 	"github.com/freshet-live/freshet/media/ingest/source"
@@ -21,7 +24,7 @@ import (
 )
 
 var videoCodecs = map[string]media.Codec{"h264": media.H264, "h265": media.H265, "hevc": media.H265, "av1": media.AV1, "vp9": media.VP9, "vp8": media.VP8}
-var audioCodecs = map[string]media.Codec{"opus": media.Opus, "aac": media.AAC}
+var audioCodecs = map[string]media.Codec{"opus": media.Opus, "aac": media.AAC, "ac3": media.AC3, "eac3": media.EC3}
 
 func publish(args []string) int {
 	const name = "freshet publish"
@@ -33,7 +36,9 @@ func publish(args []string) int {
 	moqURL := fs.String("moq", "", "`URL` of a node to publish to by MoQ, such as moqt://127.0.0.1:4443")
 	room := fs.String("room", "demo", "`room` to publish to by MoQ")
 	video := fs.String("video", "h264", "`codec` to encode to: h264, h265, av1, vp9, vp8 or none")
-	audio := fs.String("audio", "opus", "`codec` to encode to: opus, aac or none")
+	audio := fs.String("audio", "opus", "`codec` to encode to: opus, aac, ac3, eac3 (by MoQ only) or none")
+	subtitles := fs.String("subtitles", "", "WebVTT `FILE` whose cues to publish by MoQ")
+	language := fs.String("language", "", "language of the subtitles, a `tag` such as en or pt-BR")
 	var opts source.Options
 	fs.IntVar(&opts.Width, "width", 0, "width of the picture in pixels; 0 as the input has it")
 	fs.IntVar(&opts.Height, "height", 0, "height of the picture in pixels; 0 as the input has it")
@@ -61,6 +66,12 @@ func publish(args []string) int {
 		err = fmt.Errorf("%w: one of --whip, --rtsp and --moq is wanted", boot.ErrUsage)
 	case len(inputs) != 1:
 		err = fmt.Errorf("%w: one FILE, or testsrc, is wanted", boot.ErrUsage)
+	case *subtitles != "" && *moqURL == "":
+		err = fmt.Errorf("%w: --subtitles needs --moq: WHIP and RTSP carry none", boot.ErrUsage)
+	case *subtitles == "" && *language != "":
+		err = fmt.Errorf("%w: --language is of the --subtitles, of which there are none", boot.ErrUsage)
+	case !languageTag.MatchString(*language):
+		err = fmt.Errorf("%w: --language %q is no language tag", boot.ErrUsage, *language)
 	}
 	if err != nil {
 		return boot.Exit(name, err)
@@ -72,7 +83,13 @@ func publish(args []string) int {
 		return boot.Exit(name, err)
 	}
 	defer src.Close()
-	fmt.Fprintf(os.Stderr, "publishing %s, ^C ends it\n", describe(src.Formats()))
+	var all ingest.Source = src
+	if *subtitles != "" {
+		if all, err = withSubtitles(ctx, src, *subtitles, *language, inputs[0], opts.Once); err != nil {
+			return boot.Exit(name, err)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "publishing %s, ^C ends it\n", describe(all.Formats()))
 	switch {
 	case *whipURL != "":
 		err = whip.Publish(ctx, *whipURL, c.token, src)
@@ -82,12 +99,44 @@ func publish(args []string) int {
 			err = rtsp.Publish(ctx, u, src)
 		}
 	default:
-		err = publishMoQ(ctx, &c, *moqURL, *room, src)
+		err = publishMoQ(ctx, &c, *moqURL, *room, all)
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil // the file has ended
 	}
 	return boot.Exit(name, err)
+}
+
+// languageTag is the shape of RFC 5646, section 2.1, or nothing.
+var languageTag = regexp.MustCompile(`^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$`)
+
+// withSubtitles adds the cues of a WebVTT file. They begin again with the
+// input; those of the test picture one second behind the last.
+func withSubtitles(ctx context.Context, src ingest.Source, file, language, input string, once bool) (ingest.Source, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	cues, err := codec.ParseWebVTT(b)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", file, err)
+	case len(cues) == 0:
+		return nil, fmt.Errorf("%s: no cues", file)
+	}
+	var period time.Duration
+	switch {
+	case once:
+	case input == source.TestSource:
+		for _, c := range cues {
+			period = max(period, c.End+time.Second)
+		}
+	default:
+		if period, err = source.Duration(ctx, input); err != nil {
+			return nil, err
+		}
+	}
+	return source.WithSubtitles(src, codec.WebVTTFormat(language, ""), cues, period), nil
 }
 
 func chooseCodecs(o *source.Options, video, audio string) error {
@@ -99,7 +148,7 @@ func chooseCodecs(o *source.Options, video, audio string) error {
 	}
 	if o.NoAudio = audio == "none"; !o.NoAudio {
 		if o.Audio, ok = audioCodecs[strings.ToLower(audio)]; !ok {
-			return fmt.Errorf("%w: --audio %s is not opus, aac or none", boot.ErrUsage, audio)
+			return fmt.Errorf("%w: --audio %s is not opus, aac, ac3, eac3 or none", boot.ErrUsage, audio)
 		}
 	}
 	if o.NoVideo && o.NoAudio {
@@ -114,6 +163,8 @@ func describe(formats []media.Format) string {
 		switch f.Kind() {
 		case media.Video:
 			s = append(s, fmt.Sprintf("%s %dx%d", f.Codec, f.Width, f.Height))
+		case media.Text:
+			s = append(s, strings.TrimSpace("subtitles "+f.Language))
 		default:
 			s = append(s, fmt.Sprintf("%s %d Hz", f.Codec, f.SampleRate))
 		}
