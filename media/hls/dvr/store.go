@@ -65,7 +65,7 @@ type Store struct {
 	queue   []op
 	queued  int64 // bytes of queue
 	used    map[string]*Broadcast
-	idle    map[string]idle // by folder below Dir
+	idle    map[string]map[string]idle // by room and folder below Dir
 }
 
 // idle is a broadcast that nobody has open.
@@ -101,7 +101,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, handles: newHandles(maxOpen), wake: make(chan struct{}, 1),
-		used: make(map[string]*Broadcast), idle: make(map[string]idle),
+		used: make(map[string]*Broadcast), idle: make(map[string]map[string]idle),
 	}
 	var err error
 	if s.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
@@ -138,11 +138,42 @@ func (s *Store) scan() error {
 			if err != nil {
 				return err
 			}
-			s.idle[name] = i
+			s.addIdleLocked(name, i)
 			s.total.Add(i.size)
 		}
 	}
 	return nil
+}
+
+// addIdleLocked keeps in mind a broadcast that nobody has open.
+func (s *Store) addIdleLocked(name string, i idle) {
+	room := filepath.Dir(name)
+	if s.idle[room] == nil {
+		s.idle[room] = make(map[string]idle)
+	}
+	s.idle[room][name] = i
+}
+
+// takeIdleLocked takes one out again.
+func (s *Store) takeIdleLocked(name string) (i idle, ok bool) {
+	room := filepath.Dir(name)
+	if i, ok = s.idle[room][name]; !ok {
+		return i, false
+	}
+	if delete(s.idle[room], name); len(s.idle[room]) == 0 {
+		delete(s.idle, room)
+	}
+	return i, true
+}
+
+// newestLocked returns the last broadcast of a room that nobody has open; ""
+// when there is none.
+func (s *Store) newestLocked(room string) string {
+	best := ""
+	for name := range s.idle[room] {
+		best = max(best, name)
+	}
+	return best
 }
 
 // measure adds up the files of a folder.
@@ -270,8 +301,10 @@ func (s *Store) tidy() {
 	}
 	s.mu.Lock()
 	var all []entry
-	for name, i := range s.idle {
-		all = append(all, entry{name, i})
+	for _, room := range s.idle {
+		for name, i := range room {
+			all = append(all, entry{name, i})
+		}
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b entry) int { return a.newest.Compare(b.newest) })
@@ -286,10 +319,7 @@ func (s *Store) tidy() {
 // removeIdle removes a broadcast unless somebody has opened it meanwhile.
 func (s *Store) removeIdle(name string) {
 	s.mu.Lock()
-	i, ok := s.idle[name]
-	if ok {
-		delete(s.idle, name) // Resume does not find it any more
-	}
+	i, ok := s.takeIdleLocked(name) // Resume does not find it any more
 	s.mu.Unlock()
 	if !ok {
 		return
@@ -314,8 +344,10 @@ func (s *Store) balance() {
 	var all []entry
 	s.mu.Lock()
 	allowed := s.cfg.Limit
-	for _, i := range s.idle {
-		allowed -= i.size
+	for _, room := range s.idle {
+		for _, i := range room {
+			allowed -= i.size
+		}
 	}
 	var logs []*Log
 	for _, b := range s.used {
@@ -369,7 +401,7 @@ func (s *Store) Begin(room string) (*Broadcast, error) {
 	for n := time.Now().UnixMilli(); ; n++ {
 		// Names of equal length, so that their order is that of time.
 		folder := filepath.Join(room, fmt.Sprintf("%013d", n))
-		if _, taken := s.idle[folder]; taken || s.used[folder] != nil {
+		if _, taken := s.idle[room][folder]; taken || s.used[folder] != nil {
 			continue
 		}
 		b := &Broadcast{store: s, folder: folder, left: make(chan struct{}), logs: make(map[string]*Log)}
@@ -414,19 +446,13 @@ func (s *Store) Resume(room string) (*Broadcast, error) {
 func (s *Store) claim(room string) *Broadcast {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	best := ""
-	for name := range s.idle {
-		if filepath.Dir(name) == room && name > best {
-			best = name
-		}
-	}
+	best := s.newestLocked(room)
 	if best == "" {
 		return nil
 	}
-	newest := s.idle[best].newest
-	delete(s.idle, best)
+	i, _ := s.takeIdleLocked(best)
 	b := &Broadcast{store: s, folder: best, left: make(chan struct{}), logs: make(map[string]*Log)}
-	b.newest.Store(newest.UnixNano())
+	b.newest.Store(i.newest.UnixNano())
 	s.used[best] = b
 	return b
 }
@@ -436,13 +462,7 @@ func (s *Store) claim(room string) *Broadcast {
 func (s *Store) Newest(room string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	best, newest := "", time.Time{}
-	for name, i := range s.idle {
-		if filepath.Dir(name) == room && name > best {
-			best, newest = name, i.newest
-		}
-	}
-	return newest
+	return s.idle[room][s.newestLocked(room)].newest
 }
 
 // Name tells broadcasts of a room apart; it is short and fits a URI.
@@ -499,7 +519,7 @@ func (b *Broadcast) leave() {
 	delete(s.used, b.folder)
 	i.newest = time.Unix(0, b.newest.Load())
 	if err == nil && i.size > 0 { // otherwise nothing was written
-		s.idle[b.folder] = i
+		s.addIdleLocked(b.folder, i)
 	}
 	close(b.left)
 }
