@@ -33,6 +33,18 @@
 // start with the time: another muxer of the same broadcast, or the same one
 // after a restart, goes on where a player left.
 //
-// The part that EXT-X-PRELOAD-HINT names may be requested at once; the
-// answer comes when the part is complete.
+// The part that EXT-X-PRELOAD-HINT names may be requested at once. It is made
+// of chunks of about 100 ms, and the answer follows it chunk by chunk. Names
+// of parts do not tell their segment, so what is hinted comes whether a
+// segment ends before it, a gap or a discontinuity; at the end of the
+// broadcast, who waits is told that there is none.
+//
+// The last minute is held in memory. With a dvr.Store everything is written
+// to disk as well, each part before the playlist that lists it is shown, and
+// what is older is read from there. So a playlist survives its process, even
+// one that was killed, but for the part in progress: Muxer.Store restores it,
+// and media goes on behind it with the next numbers, under the names and keys
+// that were listed, in the middle of a segment where the upstream's cache
+// reaches back so far. A disk that fails or does not keep up costs the past
+// and nothing else.
 package hls
