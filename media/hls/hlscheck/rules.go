@@ -64,7 +64,7 @@ var (
 	ruleWindow = rule("window", Error, "rfc8216bis §6.2.2",
 		"a live playlist that drops segments keeps three target durations")
 	ruleURITwice = rule("uri-twice", Warning, "rfc8216bis §3",
-		"each segment and part has a URI of its own")
+		"each segment and part of a live playlist has a URI of its own")
 	ruleKeyMethod = rule("key", Error, "rfc8216bis §4.4.4.4",
 		"EXT-X-KEY has METHOD, and a URI unless it is NONE")
 	ruleDateRange = rule("date-range", Error, "rfc8216bis §4.4.5.1",

@@ -151,7 +151,9 @@ func (c *single) segments() {
 	}
 	listed := make(map[source]bool)
 	unique := func(line int, tag string, uri source) {
-		if listed[uri] {
+		// What has ended may come again, and one empty file does for all
+		// subtitles without a word.
+		if listed[uri] && live && c.role != roleText {
 			c.sink.add(ruleURITwice, c.at(tag, line), "%s was listed before", uri.url)
 		}
 		listed[uri] = true
