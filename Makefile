@@ -99,6 +99,10 @@ bench: build ## Measure the relay on this machine; ends with one JSON line
 soak: test-deps web/dist/index.html ## Watch LL-HLS for FRESHET_SOAK (10m) with hlscheck
 	@FRESHET_SOAK=$${FRESHET_SOAK:-10m} go test -count=1 -timeout 60m -run TestConformance -v ./test/hls
 
+.PHONY: bench-hls
+bench-hls: ## Measure what a playlist request costs, beside gohlslib
+	@cd test/bench/hls && go run .
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m)
 	@for pkg in $$(go list ./...); do \
