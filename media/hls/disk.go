@@ -40,25 +40,15 @@ func (d *diskReader) WriteTo(w io.Writer) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, d.SectionReader, buf[:])
 }
 
-// format is a media.Format in a journal. Codecs have names there: numbers
-// may change from one release to the next.
+// format is a media.Format in a journal. Its codec goes by name: numbers may
+// change from one release to the next.
 type format struct {
-	Codec       string  `json:"codec"`
-	MIME        string  `json:"mime"`
-	Description []byte  `json:"description,omitempty"`
-	Width       int     `json:"width,omitempty"`
-	Height      int     `json:"height,omitempty"`
-	FrameRate   float64 `json:"rate,omitempty"`
-	SampleRate  int     `json:"samples,omitempty"`
-	Channels    int     `json:"channels,omitempty"`
-	Bitrate     int     `json:"bitrate,omitempty"`
+	Name string
+	media.Format
 }
 
 func encodeFormat(f *media.Format) json.RawMessage {
-	b, err := json.Marshal(format{
-		Codec: f.Codec.String(), MIME: f.MIME, Description: f.Description, Width: f.Width, Height: f.Height,
-		FrameRate: f.FrameRate, SampleRate: f.SampleRate, Channels: f.Channels, Bitrate: f.Bitrate,
-	})
+	b, err := json.Marshal(format{f.Codec.String(), *f})
 	if err != nil { // a frame rate that is not a number
 		return json.RawMessage("null")
 	}
@@ -73,11 +63,9 @@ func decodeFormat(b json.RawMessage) (_ *media.Format, ok bool) {
 		return nil, false
 	}
 	for c := media.Codec(1); c.Kind() != 0; c++ {
-		if c.String() == f.Codec && Offered(c) {
-			return &media.Format{
-				Codec: c, MIME: f.MIME, Description: f.Description, Width: f.Width, Height: f.Height,
-				FrameRate: f.FrameRate, SampleRate: f.SampleRate, Channels: f.Channels, Bitrate: f.Bitrate,
-			}, true
+		if c.String() == f.Name && Offered(c) {
+			f.Codec = c
+			return &f.Format, true
 		}
 	}
 	return nil, false
@@ -116,6 +104,9 @@ func (r *rendition) recordPart(name string, body cmaf.Buffer, p dvr.Part, decode
 		return
 	}
 	p.Size = body.Len()
+	if len(s.entry.Parts) == 0 {
+		p.Prefix = s.key
+	}
 	p.Position = dvr.Position{
 		Anchor: int64(r.clock.Anchor()), Decode: decode, Present: int64(r.newest), Offset: r.offset,
 	}

@@ -82,7 +82,6 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 			}
 			continue
 		}
-		s.key = g.Key
 		r.listed = append(r.listed, s)
 		r.duration += int64(s.entry.Duration)
 		r.measure(s)
@@ -142,7 +141,7 @@ func (r *rendition) restoreInit(l *dvr.Log, s dvr.State, name string) bool {
 // restoreSegment makes a segment of what the journal says of it.
 func (r *rendition) restoreSegment(g *dvr.Segment) *segment {
 	s := &segment{
-		file: g.File, size: g.Size, frames: g.Frames, hasData: g.Size > 0, stored: true, moved: true,
+		file: g.File, size: g.Size, key: g.Key, frames: g.Frames, hasData: g.Size > 0, stored: true, moved: true,
 		entry: playlist.Segment{
 			URI: gapURI, Duration: g.Duration, Discontinuity: g.Discontinuity, Map: r.mediaURI(g.Init),
 			Time: time.UnixMilli(g.Time).UTC(), Gap: g.Gap,

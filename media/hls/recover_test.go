@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -189,6 +191,24 @@ func TestRecovery(t *testing.T) {
 				o.checkMedia("audio0")
 			})
 		})
+	}
+}
+
+// TestFormats keeps all that is known of a format, whatever that is.
+func TestFormats(t *testing.T) {
+	for _, f := range []media.Format{h264, vp9, opus, aac, {Codec: media.H265, MIME: "hvc1", FrameRate: 59.94, Bitrate: 5}} {
+		got, ok := decodeFormat(encodeFormat(&f))
+		if !ok || !reflect.DeepEqual(*got, f) {
+			t.Errorf("%+v became %+v", f, got)
+		}
+	}
+	nan := vp9
+	nan.FrameRate = math.NaN()
+	vp8 := media.Format{Codec: media.VP8}
+	for _, b := range []string{string(encodeFormat(&nan)), string(encodeFormat(&vp8)), "", "1", `{"Name":"H264","Width":"x"}`, `{"Name":"H999"}`} {
+		if _, ok := decodeFormat([]byte(b)); ok {
+			t.Errorf("%s is a format", b)
+		}
 	}
 }
 

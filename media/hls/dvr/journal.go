@@ -85,6 +85,7 @@ type Part struct {
 	Frames      int           `json:"frames,omitempty"`
 	Independent bool          `json:"key,omitempty"`
 	Gap         bool          `json:"gap,omitempty"`
+	Prefix      int64         `json:"prefix,omitempty"` // of a segment's first part: Key of the segment
 	Position    Position      `json:"pos,omitzero"`
 }
 
@@ -198,6 +199,9 @@ func (s *State) applyPart(p Part) error {
 	if g == nil || len(g.Parts) >= maxParts || !p.valid() || g.Duration+p.Duration > maxDuration || g.Size > math.MaxInt64-p.Size {
 		return fmt.Errorf("%w: part", errRecord)
 	}
+	if len(g.Parts) == 0 {
+		g.Key = p.Prefix
+	}
 	g.Parts = append(g.Parts, p)
 	g.Duration += p.Duration
 	g.Size += p.Size
@@ -207,7 +211,7 @@ func (s *State) applyPart(p Part) error {
 }
 
 func (p *Part) valid() bool {
-	return p.Duration >= 0 && p.Duration <= maxDuration && p.Size >= 0 && p.Frames >= 0 && p.Frames < 1<<20 &&
+	return p.Duration >= 0 && p.Prefix >= 0 && p.Prefix <= p.Size && p.Duration <= maxDuration && p.Size >= 0 && p.Frames >= 0 && p.Frames < 1<<20 &&
 		(p.Gap && p.Size == 0 || validName(p.Name))
 }
 
