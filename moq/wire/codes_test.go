@@ -9,8 +9,8 @@ import (
 )
 
 // TestCodeNames checks names and numbers against the tables of
-// draft-ietf-moq-transport-18 and -19, section "Error Codes", and -16 for what
-// that has alone.
+// draft-ietf-moq-transport-18 and -19, section "Error Codes", -16 for what that
+// has alone, and -22 for what is new there.
 func TestCodeNames(t *testing.T) {
 	for kind, tt := range map[string]struct {
 		name  func(uint64) string
@@ -38,7 +38,7 @@ func TestCodeNames(t *testing.T) {
 		"ParamType": {func(c uint64) string { return wire.ParamType(c).String() }, `
 			OBJECT_DELIVERY_TIMEOUT 0x02, AUTHORIZATION_TOKEN 0x03, RENDEZVOUS_TIMEOUT 0x04, SUBGROUP_DELIVERY_TIMEOUT 0x06,
 			EXPIRES 0x08, LARGEST_OBJECT 0x09, FILL_TIMEOUT 0x0A, FORWARD 0x10, SUBSCRIBER_PRIORITY 0x20,
-			LOCATION_FILTER 0x21, GROUP_ORDER 0x22, SUBGROUP_FILTER 0x25, OBJECTID_FILTER 0x26, PRIORITY_FILTER 0x27,
+			LOCATION_FILTER 0x21, GROUP_ORDER 0x22, FILL_PARAMETERS 0x23, INCLUDE_PROPERTIES 0x35, SUBGROUP_FILTER 0x25, OBJECTID_FILTER 0x26, PRIORITY_FILTER 0x27,
 			OBJECT_PROPERTY_FILTER 0x28, TRACK_PROPERTY_FILTER 0x29, NEW_GROUP_REQUEST 0x32, TRACK_NAMESPACE_PREFIX 0x34`},
 		"AliasType": {func(c uint64) string { return wire.AliasType(c).String() }, `
 			DELETE 0x0, REGISTER 0x1, USE_ALIAS 0x2, USE_VALUE 0x3`},
@@ -46,7 +46,7 @@ func TestCodeNames(t *testing.T) {
 			REQUEST_UPDATE 0x2, SUBSCRIBE 0x3, SUBSCRIBE_OK 0x4, REQUEST_ERROR 0x5, PUBLISH_NAMESPACE 0x6, REQUEST_OK 0x7,
 			NAMESPACE 0x8, PUBLISH_NAMESPACE_DONE 0x9, UNSUBSCRIBE 0xA, PUBLISH_DONE 0xB, PUBLISH_NAMESPACE_CANCEL 0xC,
 			UNSUBSCRIBE_NAMESPACE 0x14, MAX_REQUEST_ID 0x15, FETCH_CANCEL 0x17, REQUESTS_BLOCKED 0x1A, TRACK_STATUS 0xD, NAMESPACE_DONE 0xE, PUBLISH_SKIPPED 0xF, GOAWAY 0x10,
-			FETCH 0x16, FETCH_OK 0x18, PUBLISH 0x1D, SUBSCRIBE_NAMESPACE 0x50, SUBSCRIBE_TRACKS 0x51, SETUP 0x2F00`},
+			FETCH 0x16, FETCH_OK 0x18, PUBLISH 0x1D, PUBLISH_STATE_NOTIFY 0x22, SUBSCRIBE_NAMESPACE 0x50, SUBSCRIBE_TRACKS 0x51, SETUP 0x2F00`},
 	} {
 		names := make(map[uint64]string)
 		for entry := range strings.SplitSeq(tt.table, ",") {

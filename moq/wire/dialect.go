@@ -1,11 +1,10 @@
 package wire
 
 // Dialect is how a session of a draft works where drafts differ in more than
-// bytes. The zero value describes what drafts from 20 on have in common: every
-// request has its own bidirectional stream, on which its answer, its updates
-// and its end travel too, each end has a unidirectional control stream that
-// begins with SETUP, and the number of requests is limited by QUIC streams
-// alone.
+// bytes. Where nothing is set, it is as in the newest: every request has its
+// own bidirectional stream, on which its answer, its updates and its end
+// travel too, each end has a unidirectional control stream that begins with
+// SETUP, and the number of requests is limited by QUIC streams alone.
 //
 // In every draft the end that makes a request chooses its Request ID: even
 // numbers for the client and odd ones for the server, each two more than the
@@ -40,9 +39,14 @@ type Dialect struct {
 	// PublishNamespace requests of the publisher and not by Namespace
 	// messages, and always asks for Publish requests as well. Draft 14.
 	AnnouncedNamespaces bool
-	// Joining tells that there are joining Fetches. Since draft 20 a
-	// subscription asks for what was before by Params.Fill. Up to draft 19.
+	// Joining tells that there are joining Fetches. Up to draft 19.
 	Joining bool
+	// Fill tells that a subscription asks for what was before by Params.Fill,
+	// which is answered on a fetch stream with the Request ID of the Subscribe
+	// or RequestUpdate; that filters can have all forms; and that the
+	// subscriber accepts a Publish without parameters and says what it wants
+	// by a RequestUpdate. Since draft 20.
+	Fill bool
 	// RequestGoAway tells that GoAway can be sent on the stream of a request.
 	// Since draft 18.
 	RequestGoAway bool

@@ -16,6 +16,9 @@ const (
 	Draft16 Draft = 16
 	Draft18 Draft = 18
 	Draft19 Draft = 19
+	Draft20 Draft = 20
+	Draft21 Draft = 21 // the same bytes as draft 20
+	Draft22 Draft = 22
 )
 
 // Drafts returns the drafts that package session speaks, in the order in
@@ -24,7 +27,7 @@ const (
 func Drafts() []Draft { return []Draft{Draft18, Draft19} }
 
 // Codecs returns every draft that is Supported, in ascending order.
-func Codecs() []Draft { return []Draft{Draft14, Draft16, Draft18, Draft19} }
+func Codecs() []Draft { return []Draft{Draft14, Draft16, Draft18, Draft19, Draft20, Draft21, Draft22} }
 
 // ALPN returns the protocol identifier of the draft, "moqt-18": the ALPN of
 // native QUIC and the subprotocol of WebTransport

@@ -69,7 +69,7 @@ var rules14 = &rules{
 		uint64(TypeUnsubscribeNamespace):   codecOf(appendUnsubscribeNamespace, parseUnsubscribeNamespace).of(TypeUnsubscribeNamespace),
 	},
 	code:    code14,
-	missing: without(params19, params14[:2]),
+	missing: without(params22, params14[:2]),
 	params:  params14,
 	options: options14,
 	allowed: map[MessageType]paramSet{
@@ -639,9 +639,9 @@ func parseFetchOK14(d *decoder) *FetchOK {
 func plainOK14(request MessageType) messageCodec {
 	return codecOf(
 		func(e *encoder, m *RequestOK) {
-			for i := range params19 {
-				if params19[i].count(&m.Params) > 0 {
-					e.fail("parameter %v", params19[i].typ)
+			for i := range params22 {
+				if params22[i].count(&m.Params) > 0 {
+					e.fail("parameter %v", params22[i].typ)
 				}
 			}
 			if len(m.Properties) > 0 || len(m.Params.Unknown) > 0 {

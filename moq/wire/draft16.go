@@ -77,7 +77,7 @@ var rules16 = &rules{
 		}
 		return uint64(m.Type())
 	},
-	missing: without(params19, params16),
+	missing: without(params22, params16),
 	params:  params16,
 	options: options16,
 	allowed: map[MessageType]paramSet{
@@ -188,22 +188,19 @@ func (d *decoder) smallVarint(what string, limit uint64) uint64 {
 // wholeFilter appends the fields of a filter; its End Group is whole and not
 // a delta.
 func (e *encoder) wholeFilter(f Filter) {
+	if f != f.only() {
+		e.fail("filter %v has fields of another type", f.Type)
+	}
 	e.varint(uint64(f.Type))
 	switch f.Type {
 	case FilterNextGroup, FilterLargestObject:
-		if f.Start != (moq.Location{}) || f.EndGroup != 0 {
-			e.fail("filter %v has a start or an end", f.Type)
-		}
 	case FilterAbsoluteStart:
-		if f.EndGroup != 0 {
-			e.fail("filter %v has an end", f.Type)
-		}
 		e.location(f.Start)
 	case FilterAbsoluteRange:
 		e.location(f.Start)
 		e.varint(f.EndGroup)
 	default:
-		e.fail("filter of type %v", f.Type)
+		e.fail("filter %v", f.Type)
 	}
 }
 

@@ -37,15 +37,22 @@ type Fetch struct {
 
 	// Name, Start and Last are those of FetchStandalone. Last is the last
 	// Location that is asked for; with Object math.MaxUint64 it asks for the
-	// whole of its Group. (Drafts up to 19 send the Object plus one; the
+	// whole of its Group, and with Group math.MaxUint64 too for everything up
+	// to the largest Object. (Drafts up to 19 send the Object plus one; the
 	// codec adds and subtracts it.) That Last is not before Start is for the
 	// publisher to check: it answers INVALID_RANGE.
+	//
+	// Since draft 20 the range is a filter parameter, and the codec translates
+	// it. Params.Filter then holds only what has no absolute range:
+	// FilterRelativeStart, FilterNextGroup and FilterLargestObject, with Start
+	// and Last zero. Drafts up to 19 have no Filter in a Fetch.
 	Name        moq.FullTrackName
 	Start, Last moq.Location
 
 	// JoiningRequestID and JoiningStart are those of the joining types: the
 	// Request ID of a subscription, and how many Groups before its largest
-	// Object (relative) or which Group (absolute) the range starts.
+	// Object (relative) or which Group (absolute) the range starts. Drafts
+	// from 20 on have no joining types; see Params.Fill.
 	JoiningRequestID uint64
 	JoiningStart     uint64
 

@@ -58,6 +58,9 @@ const (
 	// FetchUnknown ends a range of which the publisher does not know whether
 	// its Objects exist.
 	FetchUnknown
+	// FetchTimedOut ends a range that the publisher did not get in time.
+	// Since draft 20.
+	FetchTimedOut
 )
 
 // String returns the kind in the draft's words.
@@ -69,6 +72,8 @@ func (k FetchKind) String() string {
 		return "End of Non-Existent Range"
 	case FetchUnknown:
 		return "End of Unknown Range"
+	case FetchTimedOut:
+		return "End of Timed-Out Range"
 	}
 	return fmt.Sprintf("FetchKind(%d)", uint8(k))
 }
@@ -126,6 +131,7 @@ const (
 	fetchFlagsEnd      = 0x80 // flags are below it
 	fetchNonExistent   = 0x8C
 	fetchUnknown       = 0x10C
+	fetchTimedOut      = 0x20C // since draft 20
 )
 
 // AppendFetchItem appends the next item of a stream and moves c past it. The
@@ -154,6 +160,9 @@ func (d Draft) AppendFetchItem(b []byte, c *FetchCursor, it FetchItem) ([]byte, 
 		e.location(it.Location)
 	case it.Kind == FetchUnknown:
 		e.varint(fetchUnknown)
+		e.location(it.Location)
+	case it.Kind == FetchTimedOut && r.data.timedOut:
+		e.varint(fetchTimedOut)
 		e.location(it.Location)
 	default:
 		e.fail("fetch item of kind %v", it.Kind)
@@ -286,6 +295,8 @@ func (d Draft) ParseFetchItem(b []byte, c *FetchCursor) (it FetchItem, n int, er
 		it = FetchItem{Kind: FetchNonExistent, Location: dec.location()}
 	case flags == fetchUnknown:
 		it = FetchItem{Kind: FetchUnknown, Location: dec.location()}
+	case flags == fetchTimedOut && r.data.timedOut:
+		it = FetchItem{Kind: FetchTimedOut, Location: dec.location()}
 	default:
 		dec.fail(violation("serialization flags %#x", flags))
 	}

@@ -34,7 +34,12 @@ func (d Draft) Fit(m Message) (lost []string) {
 	case *PublishDone:
 		f.code((*uint64)(&m.Code), r.doneCodes, uint64(DoneInternalError), m.Code)
 	case *Fetch:
+		filter := m.Params.Filter
 		f.params(TypeFetch, &m.Params)
+		m.Params.Filter = filter // it is the range, and not to be lost
+		if r.quic && m.Last.Group > maxQUICVarint {
+			m.Last.Group = maxQUICVarint // no Group is larger there
+		}
 	case *FetchOK:
 		f.params(TypeFetchOK, &m.Params)
 		f.trackProperties(TypeFetchOK, &m.Properties)
@@ -54,6 +59,8 @@ func (d Draft) Fit(m Message) (lost []string) {
 		f.params(r.tracksType(), &m.Params)
 	case *RequestUpdate:
 		f.params(TypeRequestUpdate, &m.Params)
+	case *PublishStateNotify:
+		f.params(TypePublishStateNotify, &m.Params)
 	case *RequestOK:
 		f.params(r.answerType(m.Request), &m.Params)
 		if len(m.Properties) > 0 && (!r.answerProperties || m.Request != TypeTrackStatus && m.Request != 0) {
@@ -101,12 +108,15 @@ func (r *rules) answerType(request MessageType) MessageType {
 }
 
 func (f *fitter) params(t MessageType, p *Params) {
+	if p.Filter != nil && !f.r.dialect.Fill {
+		p.Filter = f.filter(t, *p.Filter)
+	}
 	have := f.r.allowed[t] | f.r.fields[t]
 	if f.r.trackProperties[t] != nil {
 		have &^= setOf(ParamObjectDeliveryTimeout) // the publisher's is a Track Property in memory
 	}
-	for i := range params19 {
-		c := &params19[i]
+	for i := range params22 {
+		c := &params22[i]
 		if c.count(p) == 0 {
 			continue
 		}
@@ -124,6 +134,27 @@ func (f *fitter) params(t MessageType, p *Params) {
 		f.lose("unknown parameters")
 		p.Unknown = nil
 	}
+}
+
+// filter returns what comes closest to a filter in drafts before 20.
+func (f *fitter) filter(t MessageType, v Filter) *Filter {
+	switch v.Type {
+	case FilterNone:
+		if t != TypeRequestUpdate {
+			return nil
+		}
+		// "An AbsoluteStart filter with Start = {0, 0} is equivalent to an
+		// unfiltered subscription." (draft-ietf-moq-transport-16, section
+		// "Subscription Filters")
+		v = Filter{Type: FilterAbsoluteStart}
+	case FilterRelativeStart:
+		f.lose("start of the filter")
+		v = Filter{Type: FilterLargestObject}
+	case FilterObjectRange:
+		f.lose("last object of the filter")
+		v = Filter{Type: FilterAbsoluteRange, Start: v.Start, EndGroup: v.EndGroup}
+	}
+	return &v
 }
 
 func (f *fitter) trackProperties(t MessageType, props *moq.Properties) {

@@ -32,6 +32,7 @@ const (
 	TypeFetchOK                MessageType = 0x18
 	TypeRequestsBlocked        MessageType = 0x1A // up to draft 16
 	TypePublish                MessageType = 0x1D
+	TypePublishStateNotify     MessageType = 0x22 // since draft 20
 	TypeSubscribeNamespace     MessageType = 0x50
 	TypeSubscribeTracks        MessageType = 0x51
 	TypeSetup                  MessageType = 0x2F00
@@ -76,6 +77,8 @@ func (t MessageType) String() string {
 		return "SUBSCRIBE_TRACKS"
 	case TypeSetup:
 		return "SETUP"
+	case TypePublishStateNotify:
+		return "PUBLISH_STATE_NOTIFY"
 	case TypePublishNamespaceDone:
 		return "PUBLISH_NAMESPACE_DONE"
 	case TypeUnsubscribe:

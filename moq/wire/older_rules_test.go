@@ -198,6 +198,8 @@ func TestDialect(t *testing.T) {
 		wire.Draft16: {true, true, true, 2},
 		wire.Draft18: {false, false, true, 7},
 		wire.Draft19: {false, false, true, 7},
+		wire.Draft20: {false, false, false, 7},
+		wire.Draft22: {false, false, false, 7},
 	} {
 		own := 0
 		for typ := range wire.MessageType(0x60) {
@@ -205,7 +207,7 @@ func TestDialect(t *testing.T) {
 				own++
 			}
 		}
-		if v := d.Dialect(); v.ControlStream != want.control || v.RequestLimit != want.limit || v.Joining != want.joining || own != want.own {
+		if v := d.Dialect(); v.ControlStream != want.control || v.RequestLimit != want.limit || v.Joining != want.joining || v.Fill == want.joining || own != want.own {
 			t.Errorf("%v: %+v, %d requests with a stream", d, v, own)
 		}
 	}

@@ -33,7 +33,8 @@ func (m Milliseconds) Duration() time.Duration {
 // (draft-ietf-moq-transport-18, section "Message Parameters").
 type ParamType uint64
 
-// The Message Parameters of drafts 18 and 19.
+// The Message Parameters. Most exist since draft 15 or 18; in draft 14 they
+// are fields of messages.
 const (
 	ParamObjectDeliveryTimeout   ParamType = 0x02
 	ParamAuthorizationToken      ParamType = 0x03
@@ -46,6 +47,7 @@ const (
 	ParamSubscriberPriority      ParamType = 0x20
 	ParamFilter                  ParamType = 0x21 // SUBSCRIPTION_FILTER, since draft 19 LOCATION_FILTER
 	ParamGroupOrder              ParamType = 0x22
+	ParamFillParameters          ParamType = 0x23 // since draft 20
 	ParamSubgroupFilter          ParamType = 0x25 // since draft 19
 	ParamObjectIDFilter          ParamType = 0x26 // since draft 19
 	ParamPriorityFilter          ParamType = 0x27 // since draft 19
@@ -53,6 +55,7 @@ const (
 	ParamTrackPropertyFilter     ParamType = 0x29 // since draft 19
 	ParamNewGroupRequest         ParamType = 0x32
 	ParamTrackNamespacePrefix    ParamType = 0x34
+	ParamIncludeProperties       ParamType = 0x35 // since draft 20
 )
 
 // String returns the draft's name of the parameter.
@@ -94,6 +97,10 @@ func (t ParamType) String() string {
 		return "NEW_GROUP_REQUEST"
 	case ParamTrackNamespacePrefix:
 		return "TRACK_NAMESPACE_PREFIX"
+	case ParamFillParameters:
+		return "FILL_PARAMETERS"
+	case ParamIncludeProperties:
+		return "INCLUDE_PROPERTIES"
 	}
 	return fmt.Sprintf("ParamType(%#x)", uint64(t))
 }
@@ -128,8 +135,13 @@ type Params struct {
 	// absent means moq.DefaultPriority, and in a RequestUpdate unchanged.
 	SubscriberPriority *uint8
 	// Filter selects Objects by Location; absent means all, and in a
-	// RequestUpdate unchanged.
+	// RequestUpdate unchanged. See Fetch for what it means there.
 	Filter *Filter
+	// Fill asks for a fetch stream of what was before the subscription. Its
+	// FillTimeout, SubscriberPriority, Filter, GroupOrder and RangeFilters
+	// are those of that stream where they differ from the subscription's; it
+	// has no others. Since draft 20; before, there are joining Fetches.
+	Fill *Params
 	// GroupOrder is GroupOrderPublisher when absent.
 	GroupOrder moq.GroupOrder
 	// RangeFilters select Objects and Tracks by other numbers, as they came;
@@ -141,6 +153,9 @@ type Params struct {
 	// TrackNamespacePrefix replaces the prefix of a SubscribeNamespace or
 	// SubscribeTracks.
 	TrackNamespacePrefix *moq.Namespace
+	// IncludeProperties is whether the answer, or a PUBLISH that follows, is
+	// to have Track Properties; absent means true. Since draft 20.
+	IncludeProperties *bool
 	// Unknown holds parameters that the draft does not define, as they came.
 	// Draft 14 wants them ignored; every later one closes the session over
 	// them, and cannot send them.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/freshet-live/freshet/moq"
@@ -161,7 +162,11 @@ func (e *encoder) params(t MessageType, p *Params) {
 		total += e.rules.params[i].count(p)
 	}
 	e.varint(uint64(total + len(p.Unknown)))
-	allowed := e.rules.allowed[t]
+	e.paramList(t, e.rules.allowed[t], p)
+}
+
+// paramList appends parameters, each with its type as a delta.
+func (e *encoder) paramList(where fmt.Stringer, allowed paramSet, p *Params) {
 	for i := range e.rules.missing {
 		if c := &e.rules.missing[i]; c.count(p) > 0 {
 			e.fail("parameter %v", c.typ)
@@ -172,7 +177,7 @@ func (e *encoder) params(t MessageType, p *Params) {
 		c := &e.rules.params[i]
 		n := c.count(p)
 		if n > 0 && !allowed.has(c.typ) {
-			e.fail("parameter %v in %v", c.typ, t)
+			e.fail("parameter %v in %v", c.typ, where)
 		}
 		for j := range n {
 			e.varint(uint64(c.typ - prior))
@@ -216,38 +221,45 @@ func (e *encoder) unknownParams(unknown moq.Properties) {
 
 // params reads the parameters of a message of type t.
 func (d *decoder) params(t MessageType) (p Params) {
-	count := d.varint()
-	allowed := d.rules.allowed[t]
-	var typ ParamType
-	var seen paramSet
-	for ; count > 0 && d.err == nil; count-- {
-		delta := ParamType(d.varint())
-		if d.absolute {
-			typ = 0
-		}
-		if delta+typ < typ {
-			d.fail(violation("type of a parameter exceeds 2^64-1"))
-		}
-		typ += delta
-		c := d.rules.param(typ)
-		switch {
-		case d.err != nil:
-		case c == nil && d.rules.unknownIgnored:
-			d.unknownParam(&p, typ)
-		case c == nil:
-			d.fail(violation("unknown parameter %#x", uint64(typ)))
-		case !allowed.has(typ) && d.rules.misplacedIgnored:
-			d.skipParam(typ)
-		case !allowed.has(typ):
-			d.fail(violation("parameter %v may not appear", typ))
-		case seen.has(typ) && !c.repeats:
-			d.fail(violation("parameter %v repeats", typ))
-		default:
-			seen |= setOf(typ)
-			c.parse(d, &p)
-		}
+	r := paramReader{allowed: d.rules.allowed[t]}
+	for count := d.varint(); count > 0 && d.err == nil; count-- {
+		r.read(d, &p)
 	}
 	return p
+}
+
+// paramReader reads parameters one after the other.
+type paramReader struct {
+	allowed, seen paramSet
+	prior         ParamType
+}
+
+func (r *paramReader) read(d *decoder, p *Params) {
+	typ := ParamType(d.varint())
+	if !d.absolute {
+		if typ+r.prior < typ {
+			d.fail(violation("type of a parameter exceeds 2^64-1"))
+		}
+		typ += r.prior
+		r.prior = typ
+	}
+	c := d.rules.param(typ)
+	switch {
+	case d.err != nil:
+	case c == nil && d.rules.unknownIgnored:
+		d.unknownParam(p, typ)
+	case c == nil:
+		d.fail(violation("unknown parameter %#x", uint64(typ)))
+	case !r.allowed.has(typ) && d.rules.misplacedIgnored:
+		d.skipParam(typ)
+	case !r.allowed.has(typ):
+		d.fail(violation("parameter %v may not appear", typ))
+	case r.seen.has(typ) && !c.repeats:
+		d.fail(violation("parameter %v repeats", typ))
+	default:
+		r.seen |= setOf(typ)
+		c.parse(d, p)
+	}
 }
 
 // skipParam skips the value of a parameter that is a Key-Value-Pair.
@@ -388,29 +400,39 @@ func (d *decoder) token(v []byte) (t Token) {
 
 // filter appends a Filter with its length in front.
 func (e *encoder) filter(f Filter) {
-	c := encoder{}
-	c.varint(uint64(f.Type))
-	switch f.Type {
-	case FilterNextGroup, FilterLargestObject:
-		if f.Start != (moq.Location{}) || f.EndGroup != 0 {
-			e.fail("filter %v has a start or an end", f.Type)
-		}
-	case FilterAbsoluteStart:
-		if f.EndGroup != 0 {
-			e.fail("filter %v has an end", f.Type)
-		}
-		c.location(f.Start)
-	case FilterAbsoluteRange:
-		if f.EndGroup < f.Start.Group {
-			e.fail("filter from group %d to group %d", f.Start.Group, f.EndGroup)
-		}
-		c.location(f.Start)
-		c.varint(f.EndGroup - f.Start.Group)
-	default:
-		e.fail("filter of type %v", f.Type)
+	if f != f.only() {
+		e.fail("filter %v has fields of another type", f.Type)
 	}
-	e.varint(uint64(len(c.b)))
-	e.b = append(e.b, c.b...)
+	e.sized(maxBody, "filter", func() {
+		e.varint(uint64(f.Type))
+		switch f.Type {
+		case FilterNextGroup, FilterLargestObject:
+		case FilterAbsoluteStart:
+			e.location(f.Start)
+		case FilterAbsoluteRange:
+			e.location(f.Start)
+			e.endGroup(f)
+		default:
+			e.fail("filter %v", f.Type)
+		}
+	})
+}
+
+// endGroup appends the last Group of a range as a delta from its first.
+func (e *encoder) endGroup(f Filter) {
+	if f.EndGroup < f.Start.Group {
+		e.fail("filter from group %d to group %d", f.Start.Group, f.EndGroup)
+	}
+	e.varint(f.EndGroup - f.Start.Group)
+}
+
+// endGroup reads the last Group of a range that starts in the Group start.
+func (d *decoder) endGroup(start uint64) uint64 {
+	delta := d.varint()
+	if start+delta < delta {
+		d.fail(violation("end group of a filter exceeds 2^64-1"))
+	}
+	return start + delta
 }
 
 // filter reads a Filter with its length in front.
@@ -426,10 +448,7 @@ func (d *decoder) filter() (f Filter) {
 		f.Start = c.location()
 	case FilterAbsoluteRange:
 		f.Start = c.location()
-		delta := c.varint()
-		if f.EndGroup = f.Start.Group + delta; f.EndGroup < delta {
-			c.fail(violation("end group of a filter exceeds 2^64-1"))
-		}
+		f.EndGroup = c.endGroup(f.Start.Group)
 	default:
 		c.fail(violation("filter of type %v", f.Type))
 	}

@@ -49,3 +49,15 @@ type PublishSkipped struct {
 
 // Type returns TypePublishSkipped.
 func (*PublishSkipped) Type() MessageType { return TypePublishSkipped }
+
+// PublishStateNotify is PUBLISH_STATE_NOTIFY, on the stream of a subscription:
+// the publisher tells what changed in it without the subscriber having asked
+// (draft-ietf-moq-transport-20, section "PUBLISH_STATE_NOTIFY"). It has no
+// answer. CheckReply checks that the stream is that of a subscription; that it
+// comes from the publisher is for the receiver to check.
+type PublishStateNotify struct {
+	Params Params // LargestObject, Forward and Filter
+}
+
+// Type returns TypePublishStateNotify.
+func (*PublishStateNotify) Type() MessageType { return TypePublishStateNotify }

@@ -44,17 +44,30 @@ func (*TrackStatus) Type() MessageType { return TypeTrackStatus }
 // FilterType is the kind of a Filter.
 type FilterType uint64
 
-// The filter types and their code points in drafts 18 and 19
-// (draft-ietf-moq-transport-18, section "Subscription Filters").
+// The filter types. The first four have the code points of drafts up to 19
+// (draft-ietf-moq-transport-18, section "Subscription Filters"); the others
+// came with draft 20, and their values are in memory only. A filter that
+// starts before the largest Object passes no Object that is older than the
+// subscription; that is for Params.Fill.
 const (
 	// FilterNextGroup starts at the Group after the largest Object.
 	FilterNextGroup FilterType = 0x1
-	// FilterLargestObject starts directly after the largest Object.
+	// FilterLargestObject starts directly after the largest Object. Since
+	// draft 20 it is called Next Object.
 	FilterLargestObject FilterType = 0x2
 	// FilterAbsoluteStart starts at Start.
 	FilterAbsoluteStart FilterType = 0x3
 	// FilterAbsoluteRange starts at Start and ends with EndGroup.
 	FilterAbsoluteRange FilterType = 0x4
+
+	// FilterNone passes everything, and in an update removes the filter.
+	FilterNone FilterType = 0x10
+	// FilterRelativeStart starts at the Group which is Groups before the one
+	// after the largest Object: 1 is the present one.
+	FilterRelativeStart FilterType = 0x11
+	// FilterObjectRange starts at Start and ends with the Object EndObject of
+	// EndGroup.
+	FilterObjectRange FilterType = 0x12
 )
 
 // String returns the draft's name of the filter type.
@@ -68,18 +81,44 @@ func (t FilterType) String() string {
 		return "AbsoluteStart"
 	case FilterAbsoluteRange:
 		return "AbsoluteRange"
+	case FilterNone:
+		return "None"
+	case FilterRelativeStart:
+		return "Relative Start"
+	case FilterObjectRange:
+		return "Absolute Range of Objects"
 	}
 	return fmt.Sprintf("FilterType(%#x)", uint64(t))
 }
 
 // Filter selects the Objects of a subscription by Location. It is called a
-// Subscription Filter in draft 18 and a Location Filter since draft 19.
+// Subscription Filter up to draft 18 and a Location Filter since draft 19.
 type Filter struct {
 	Type FilterType
-	// Start is the first Location; of the Absolute types only.
+	// Start is the first Location; of FilterAbsoluteStart and of the ranges.
 	Start moq.Location
-	// EndGroup is the last Group; of FilterAbsoluteRange only. It is not less
-	// than Start.Group, except that drafts 14 and 16 can carry such a filter:
-	// the publisher answers INVALID_RANGE.
+	// EndGroup is the last Group; of the ranges only. It is not less than
+	// Start.Group, except that drafts 14 and 16 can carry such a filter: the
+	// publisher answers INVALID_RANGE.
 	EndGroup uint64
+	// EndObject is the last Object of EndGroup; of FilterObjectRange only.
+	EndObject uint64
+	// Groups is at least 1; of FilterRelativeStart only.
+	Groups uint64
+}
+
+// only returns the filter with nothing but the fields of its type.
+func (f Filter) only() Filter {
+	g := Filter{Type: f.Type}
+	switch f.Type {
+	case FilterAbsoluteStart:
+		g.Start = f.Start
+	case FilterAbsoluteRange:
+		g.Start, g.EndGroup = f.Start, f.EndGroup
+	case FilterObjectRange:
+		g.Start, g.EndGroup, g.EndObject = f.Start, f.EndGroup, f.EndObject
+	case FilterRelativeStart:
+		g.Groups = f.Groups
+	}
+	return g
 }

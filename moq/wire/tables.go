@@ -51,6 +51,7 @@ type dataRules struct {
 	padding      bool   // there are padding streams and padding datagrams
 	setupStream  bool   // SETUP comes on a unidirectional stream
 	fetch        fetchLayout
+	timedOut     bool // a fetch stream can have ends of ranges that timed out
 	// statusNeedsID tells that a status datagram always has an Object ID.
 	statusNeedsID bool
 	// statusProperties tells that an Object with a status that exists may
@@ -92,6 +93,10 @@ func (d Draft) rules() *rules {
 		return rules16
 	case Draft18:
 		return rules18
+	case Draft20, Draft21:
+		return rules20
+	case Draft22:
+		return rules22
 	case Draft19:
 		return rules19
 	}
@@ -157,7 +162,7 @@ var rules18 = &rules{
 		{TypeSubscribeTracks, TypeRequestUpdate}:    setOf(ParamAuthorizationToken, ParamTrackNamespacePrefix, ParamForward),
 	},
 	namespaceScoped:  map[MessageType]bool{TypeSubscribeNamespace: true, TypePublishNamespace: true},
-	missing:          without(params19, params18),
+	missing:          without(params22, params18),
 	answerProperties: true,
 	data:             data18,
 }
@@ -167,6 +172,7 @@ var rules19 = &rules{
 	messages: messages(goAway19),
 	params:   params19,
 	options:  options19,
+	missing:  without(params22, params19),
 	allowed: map[MessageType]paramSet{
 		TypeSubscribe:   rules18.allowed[TypeSubscribe] | objectFilters,
 		TypeSubscribeOK: rules18.allowed[TypeSubscribeOK],
@@ -241,7 +247,7 @@ func byType(codecs map[MessageType]messageCodec) map[uint64]messageCodec {
 // CheckReply checks what ParseMessage cannot know of a message on the stream
 // of a request: whether its parameters may appear in answer to, or in an
 // update of, a request of that type, that only the answer to TRACK_STATUS has
-// Track Properties, and that a Redirect of a request about a Namespace has no
+// Track Properties, that PUBLISH_STATE_NOTIFY is about a subscription, and that a Redirect of a request about a Namespace has no
 // Track Name. request is the type of the message that opened the stream. Any
 // breach is a PROTOCOL_VIOLATION.
 //
@@ -267,6 +273,10 @@ func (d Draft) CheckReply(request MessageType, m Message) error {
 			return violation("REQUEST_UPDATE for %v", request)
 		}
 		return r.checkParams(request, m.Type(), &m.Params)
+	case *PublishStateNotify:
+		if request != TypeSubscribe && request != TypePublish {
+			return violation("PUBLISH_STATE_NOTIFY for %v", request)
+		}
 	case *RequestError:
 		if m.Redirect != nil && m.Redirect.Name.Track != "" && r.namespaceScoped[request] {
 			return violation("track name in the redirect of %v", request)
