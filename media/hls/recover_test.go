@@ -228,7 +228,7 @@ func TestVOD(t *testing.T) {
 		m.Close()
 		b.Close()
 		synctest.Wait()
-		p := listed(t, m, "video0")
+		p, keys := listed(t, m, "video0"), listed(t, m, "video0"+iframesSuffix)
 		if !p.EndList || len(p.Segments) < 50 {
 			t.Fatalf("ended %v with %d segments", p.EndList, len(p.Segments))
 		}
@@ -250,6 +250,10 @@ func TestVOD(t *testing.T) {
 		}
 		for _, f := range p.CheckUpdate(q) {
 			t.Error(f)
+		}
+		synctest.Wait()
+		if k := listed(t, m, "video0"+iframesSuffix); len(k.Segments) < 50 || !reflect.DeepEqual(k, keys) {
+			t.Errorf("the key frames are\n%s\nand were\n%s", k.Append(nil), keys.Append(nil))
 		}
 		r := m.renditions[0]
 		for i := range q.Segments {
