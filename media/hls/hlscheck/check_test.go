@@ -8,6 +8,21 @@ import (
 	"go.uber.org/goleak"
 )
 
+// TestEnd: a broadcast that ends in order has no findings either.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		o.end = o.epoch.Add(1806 * segmentLength)
+		rep := watchOrigin(t, o, Config{Duration: time.Minute})
+		for _, f := range rep.Findings {
+			t.Error(f)
+		}
+		if rep.Seconds > 20 {
+			t.Errorf("watched for %v s", rep.Seconds)
+		}
+	})
+}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestClean: a stream that keeps all rules has no findings, through a

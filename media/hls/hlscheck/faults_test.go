@@ -126,6 +126,52 @@ var faults = []struct {
 	{want: "discontinuity-sequence", what: "missing", with: []string{"discontinuity-count", "discontinuity-differs", "segment-changed"}, duration: 50 * time.Second, plant: in("", `#EXT-X-DISCONTINUITY-SEQUENCE[^\n]*\n`, ``)},
 	{want: "segment-count", what: "five", plant: func(o *origin) { o.listed = 5 }},
 	{want: "window", what: "two", with: []string{"segment-count", "parts-missing"}, plant: func(o *origin) { o.listed = 2 }},
+	{want: "playlist-type", what: "an EVENT that forgets", with: []string{"playlist-type-differs"}, plant: in("video0", `#EXT-X-PART-INF`, "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-PART-INF")},
+	{want: "skip-date-ranges", what: "date ranges cannot be skipped", plant: in("video0", `#EXT-X-PART-INF`, "#EXT-X-DATERANGE:ID=\"a\",START-DATE=\"2000-01-01T00:00:00Z\"\n#EXT-X-PART-INF")},
+	{want: "hint-stale", what: "names what is listed", with: []string{"hint-broken"}, plant: in("video0", `(part\d+\.\d+\.m4s)("[^\n]*\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=")[^"]*`, "$1$2$1")},
+	{want: "parts-old", what: "parts of all segments", plant: func(o *origin) { o.keep = listedOf }},
+	{want: "part-removed", what: "the first part of a segment", with: []string{"part-sum", "part-changed", "first-part", "delta-differs", "parts-differ"}, plant: later("video0", 8*time.Second,
+		`(#EXT-X-PROGRAM-DATE-TIME[^\n]*\n)#EXT-X-PART:[^\n]*\n((?:#EXT-X-PART[^\n]*\n){9}#EXTINF)`, "$1$2")},
+	{want: "part-added", what: "one more behind the last", with: []string{"part-sum", "part-removed", "part-too-short", "delta-differs", "block-part-beyond", "mp4-malformed", "media-unavailable", "parts-old", "first-part", "part-changed", "parts-differ"}, plant: later("video0", 8*time.Second,
+		`(#EXTINF:2,\nseg(\d+)\.m4s)`, "#EXT-X-PART:DURATION=0.2,URI=\"part$2.3.m4s?again\"\n$1")},
+	{want: "delta-offered", what: "not, of two minutes", plant: func(o *origin) {
+		in("", `,CAN-SKIP-UNTIL=12`, "")(o)
+		o.listed = 70
+	}},
+	{want: "control-differs", what: "audio is held back longer", plant: in("audio0", `HOLD-BACK=6,`, "HOLD-BACK=7,")},
+	{want: "block-slow", what: "full playlists take their time", with: []string{"part-late", "report-untrue"}, plant: func(o *origin) {
+		o.handle = func(_ http.ResponseWriter, r *http.Request) bool {
+			if q := r.URL.Query(); r.URL.Path == "/video0/index.m3u8" && q.Has("_HLS_msn") && q.Has("_HLS_part") && !q.Has("_HLS_skip") {
+				sleep(r.Context(), 3*time.Second)
+			}
+			return false
+		}
+	}},
+	{want: "block-msn-alone", what: "does not wait", with: []string{"block-too-far"}, plant: func(o *origin) {
+		handled(`^/video0/index.m3u8\?_HLS_msn=\d+$`, func(w http.ResponseWriter, r *http.Request) {
+			o.playlist(w, r, o.media("video0", time.Now(), ""), "max-age=1")
+		})(o)
+	}},
+	{want: "block-part-beyond", what: "is refused", plant: handled(`_HLS_part=10`, status(http.StatusBadRequest))},
+	{want: "block-ended", what: "waits at the end", plant: func(o *origin) {
+		o.end = o.epoch.Add(1805 * segmentLength)
+		o.handle = func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.RawQuery, "_HLS_msn=1904") || time.Now().Before(o.end) {
+				return false
+			}
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+	}},
+	{want: "delta-unasked", what: "where the full one is due", plant: func(o *origin) {
+		handled(`^/video0/index.m3u8$`, func(w http.ResponseWriter, r *http.Request) {
+			o.playlist(w, r, o.media("video0", time.Now(), "YES"), "max-age=1")
+		})(o)
+	}},
+	{want: "config-change", what: "another size", with: []string{"discontinuity-count", "discontinuity-differs", "resolution-untrue", "delta-differs", "segment-changed"}, plant: func(o *origin) {
+		in("video0", `#EXT-X-DISCONTINUITY\n`, "")(o)
+		inMedia(`^video0/init90`, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte{5, 0, 2, 0xd0}, []byte{4, 0, 2, 0xd0}) })(o)
+	}},
 	{want: "part-inf", what: "missing", with: []string{"hint-missing", "part-late", "delta-missing"}, plant: in("video0", `#EXT-X-PART-INF[^\n]*\n`, ``)},
 	{want: "server-control", what: "no PART-HOLD-BACK", with: []string{"control-differs"}, plant: in("video0", `PART-HOLD-BACK=0.6,`, ``)},
 	{want: "block-reload", what: "not offered", with: []string{"control-differs", "playlist-unchanged", "part-late"}, plant: in("video0", `CAN-BLOCK-RELOAD=YES,`, ``)},
@@ -413,7 +459,7 @@ func TestFaults(t *testing.T) {
 			})
 		})
 	}
-	if len(planted) < 60 {
+	if len(planted) < 85 {
 		t.Errorf("%d rules have a planted fault", len(planted))
 	}
 }

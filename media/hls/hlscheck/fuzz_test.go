@@ -15,7 +15,7 @@ import (
 func clips(f *testing.F) (inits, bodies [][]byte) {
 	f.Helper()
 	inits = append(inits, mustInit(f, "video"), mustInit(f, "audio"))
-	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf, keep: 4}
 	bodies = append(bodies, o.part("video0", 3, 0), o.part("audio0", 3, 1))
 	// What other muxers write, without its samples: long inputs keep the
 	// fuzzer busy with making them shorter.
@@ -130,7 +130,7 @@ func FuzzESDS(f *testing.F) {
 // FuzzMedia checks that every text can be read, checked, held against itself
 // and applied to itself.
 func FuzzMedia(f *testing.F) {
-	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf, keep: 4}
 	now := o.epoch.Add(time.Hour)
 	f.Add([]byte(o.media("video0", now, "")), []byte(o.media("video0", now.Add(time.Second), "YES")))
 	f.Add([]byte("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n#EXT-X-BYTERANGE:10@5\na.ts\n#EXT-X-ENDLIST\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE\n"))
@@ -179,7 +179,7 @@ func FuzzMultivariant(f *testing.F) {
 // TestTruncated: every initialization segment and every fragment that is cut
 // short is refused.
 func TestTruncated(t *testing.T) {
-	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf}
+	o := &origin{epoch: time.Unix(1_700_000_000, 0), listed: listedOf, keep: 4}
 	head, err := cmaf.Init(&h264)
 	if err != nil {
 		t.Fatal(err)

@@ -54,13 +54,14 @@ type origin struct {
 	noGzip   bool
 	began    time.Time
 	listed   uint64 // segments
+	keep     uint64 // complete segments with parts
 }
 
 var renditions = []string{"video0", "video1", "audio0"}
 
 func newOrigin() *origin {
 	now := time.Now()
-	return &origin{epoch: now.Add(-time.Hour).Add(-700 * time.Millisecond), began: now, listed: listedOf}
+	return &origin{epoch: now.Add(-time.Hour).Add(-700 * time.Millisecond), began: now, listed: listedOf, keep: 4}
 }
 
 // complete tells how many parts, of all segments, are complete at now.
@@ -111,7 +112,7 @@ func (o *origin) media(name string, now time.Time, skip string) string {
 		}
 		fmt.Fprintf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", o.epoch.Add(time.Duration(msn)*segmentLength).UTC().Format("2006-01-02T15:04:05.000Z"))
 		for k := range uint64(partsOf) {
-			if msn == last && k >= parts || last-msn > 4 {
+			if msn == last && k >= parts || last-msn > o.keep {
 				break
 			}
 			independent := ""

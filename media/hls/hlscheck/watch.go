@@ -300,11 +300,10 @@ func (w *watcher) compare(ctx context.Context, merged *mediaText, msn uint64, pa
 	if took := time.Since(begun); took > merged.partTarget+2*time.Second {
 		w.run.sink.add(ruleBlockSlow, w.at("", 0), "part %d.%d was listed already, and the answer took %v", msn, part, took)
 	}
-	if full.discontinuities == merged.discontinuities && full.msn != merged.msn || full.msn < merged.msn {
+	// It may be newer by now, not older.
+	if full.msn < merged.msn {
 		w.run.sink.add(ruleDeltaDiffers, w.at("EXT-X-MEDIA-SEQUENCE", 0), "%d by delta updates, %d in full", merged.msn, full.msn)
-		if full.msn < merged.msn {
-			return
-		}
+		return
 	}
 	for i := range full.segments {
 		s := &full.segments[i]
