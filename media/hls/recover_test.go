@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -381,4 +384,62 @@ func folders(t *testing.T, dir string) []string {
 		t.Fatalf("%d folders: %v", len(all), err)
 	}
 	return all
+}
+
+// TestStandingDisk has a write that never returns: playlists go on without
+// the disk.
+func TestStandingDisk(t *testing.T) {
+	dir := t.TempDir()
+	s, err := dvr.Open(dvr.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) }) // its error is nil
+	m := NewMuxer(Config{})
+	m.Store(begin(t, s))
+	v := video("video0", &vp9, wall(), gops(1000, 60, 30)...)
+	m.Start(tracks(v))
+	r := m.renditions[0]
+	write := func(gops int) {
+		play(t, m, script{track: v.track, frames: v.frames[:gops*60]})
+		v.frames = v.frames[gops*60:]
+	}
+	current := func() uint64 { return r.current.Load().number }
+	// eventually writes on until ok, which takes what the disk takes.
+	eventually := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) || len(v.frames) < 120 {
+				t.Fatalf("%s: version %d is shown of %d", what, current(), r.versions)
+			}
+			write(1)
+		}
+	}
+	write(2)
+	eventually("with a disk", func() bool { return current() > 20 })
+	// Whoever opens a pipe for writing waits for a reader.
+	pipe := filepath.Join(folders(t, dir)[0], fmt.Sprintf("%s-s%d.m4s", m.epoch, r.nextMSN+2))
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(8)
+	number := r.versions
+	eventually("the disk stands", func() bool { return current() > number })
+	reader, err := os.Open(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { _, _ = io.Copy(io.Discard, reader) })
+	eventually("the disk is back", func() bool {
+		n := len(r.listed)
+		return r.listed[n-1].durable.Load() || r.listed[n-2].durable.Load()
+	})
+	m.Close()
+	cancel()
+	wg.Wait()
+	if err := errors.Join(reader.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
 }

@@ -181,7 +181,7 @@ func (l *Log) write(r Record, file string, data Data) (err error) {
 
 // begin makes the folder and the journal.
 func (l *Log) begin() error {
-	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
 	l.begun = true
@@ -202,7 +202,7 @@ func (l *Log) record(r Record) error {
 		return err
 	}
 	path := filepath.Join(l.dir, journalName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (l *Log) grow(n int64) { l.store.total.Add(n) }
 
 // appendFile appends data to a file.
 func (l *Log) appendFile(name string, data Data) error {
-	f, err := os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ func (l *Log) compact() {
 	}
 	path := filepath.Join(l.dir, journalName)
 	next := path + ".new"
-	err := os.WriteFile(next, text, 0o644)
+	err := os.WriteFile(next, text, 0o600)
 	if err == nil {
 		err = os.Rename(next, path)
 	}

@@ -29,6 +29,10 @@ type Config struct {
 	// Keep is how long a broadcast is kept that nobody has open; 30 min by
 	// default.
 	Keep time.Duration
+	// Patience is how long a write may wait before the disk counts as slow,
+	// and news is no longer held back for it; 100 ms by default, a fifth of a
+	// part.
+	Patience time.Duration
 	// Logger takes what an operator should know; slog.Default() by default.
 	Logger *slog.Logger
 }
@@ -41,9 +45,6 @@ const (
 	// writes: two seconds of 64 rooms at 16 Mbit/s.
 	maxQueued = 256 << 20
 	maxOps    = 1 << 14
-	// slowAfter is how long a write may wait before the disk counts as slow:
-	// a fifth of a part.
-	slowAfter = 100 * time.Millisecond
 	// maxOpen is how many files are kept open for reading.
 	maxOpen = 256
 	// janitorInterval is how often what is too old is looked for.
@@ -93,10 +94,13 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Keep <= 0 {
 		cfg.Keep = 30 * time.Minute
 	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = 100 * time.Millisecond
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("dvr: %w", err)
 	}
 	s := &Store{
@@ -104,7 +108,7 @@ func Open(cfg Config) (*Store, error) {
 		used: make(map[string]*Broadcast), idle: make(map[string]map[string]idle),
 	}
 	var err error
-	if s.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+	if s.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, fmt.Errorf("dvr: %w", err)
 	}
 	if err := lock(s.lock); err != nil {
@@ -275,7 +279,7 @@ func (s *Store) enqueue(size int64, do func()) bool {
 // Slow tells whether the disk does not keep up at the moment.
 func (s *Store) Slow() bool {
 	since := s.waiting.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) > slowAfter
+	return since != 0 && time.Since(time.Unix(0, since)) > s.cfg.Patience
 }
 
 // Cutoff returns the time before which media should leave its playlist, so

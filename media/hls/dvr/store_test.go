@@ -351,7 +351,7 @@ func TestBusy(t *testing.T) {
 		if !l.After(func() {}) {
 			t.Error("refused though it is not slow yet")
 		}
-		time.Sleep(slowAfter + time.Millisecond)
+		time.Sleep(s.cfg.Patience + time.Millisecond)
 		if !s.Slow() || l.After(func() { t.Error("called though refused") }) {
 			t.Error("a disk that stands still is waited for")
 		}
