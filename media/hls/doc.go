@@ -2,10 +2,11 @@
 // a broadcast at whatever node the viewer asks.
 //
 // A Muxer has one writer side and any number of HTTP requests. The writer
-// closes a part, renders the rendition's playlists once (full, delta, each
-// also compressed), swaps them in as one immutable version and closes the
-// channel that everybody who waits for it selects on. Requests take no lock
-// that the writer holds, and none while they write to a client.
+// closes a part, puts the rendition's playlists together (full and delta)
+// from text that was made when its segments closed, swaps them in as one
+// immutable version and closes the channel that everybody who waits for it
+// selects on. The first who asks for a version compresses it for all. Requests
+// take no lock that the writer holds, and none while they write to a client.
 //
 // What never changes while a playlist lives, whatever the input does:
 // PART-TARGET (0.5 s), PART-HOLD-BACK (three times that) and TARGETDURATION
@@ -14,6 +15,13 @@
 //   - A segment starts at the first key frame once the one before it lasts
 //     4 s (1 s for the very first, which a viewer waits for). A publisher that sends none for 10 s gets a segment that starts
 //     without; nothing else keeps TARGETDURATION.
+//   - The video tracks of a broadcast share a plan: the first of them that
+//     comes to a key frame when a segment is due sets a cut, and the others
+//     cut at the same key frame, or at their next one where theirs do not
+//     coincide. A track that lost its place, because it lost media, comes
+//     late, or could not wait, finds it again: it cuts early while it is
+//     behind the numbers of the plan and leaves out a cut while it is ahead.
+//     So media sequence numbers agree among variants but for moments.
 //   - A part ends before the sample that would take it beyond PART-TARGET on
 //     the decode timeline, and lasts 85 % of it at least. Exceptions: the
 //     last part of a segment; and frames so sparse that one more would
@@ -29,9 +37,16 @@
 //     that restarts or changes its format causes EXT-X-DISCONTINUITY with a
 //     new EXT-X-MAP, in all renditions alike.
 //
-// Times in the media count from the Unix epoch, and media sequence numbers
-// start with the time: another muxer of the same broadcast, or the same one
-// after a restart, goes on where a player left.
+// Each video rendition has an I-frame playlist beside it: the key frame that
+// each segment starts with, which is a chunk of its own, by byte range.
+//
+// Times in the media count from the Unix epoch, so that what two muxers of one
+// broadcast make fits together. Their numbers and names do not: a segment may
+// begin at another key frame here than there. A viewer therefore has to stay
+// with one edge. Media sequence numbers start with the time, one for three
+// seconds, and segments last longer, so a muxer that starts later is ahead of
+// every earlier one: a player whose edge restarts without its disk, or who is
+// sent to a younger edge, reads on and never finds numbers that went back.
 //
 // The part that EXT-X-PRELOAD-HINT names may be requested at once. It is made
 // of chunks of about 100 ms, and the answer follows it chunk by chunk. Names

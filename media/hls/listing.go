@@ -143,6 +143,7 @@ func (r *rendition) added(part playlist.Part) {
 
 // openSegment begins a segment at the given decode time.
 func (r *rendition) openSegment(at int64) {
+	r.enterPlan(at)
 	r.open = &segment{entry: playlist.Segment{
 		Map:  r.mediaURI(r.init.file),
 		Time: r.clock.Time(at + r.offset).Wall().UTC().Truncate(time.Millisecond),

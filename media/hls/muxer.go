@@ -37,6 +37,7 @@ type Muxer struct {
 
 	mu             sync.Mutex // guards what follows and all of rendition but its readers' fields
 	renditions     []*rendition
+	plan           plan
 	disc           uint64 // discontinuities so far, the same for all renditions
 	discAt         time.Time
 	closed         bool
@@ -209,6 +210,7 @@ func (m *Muxer) Stop() {
 	}
 	if broken {
 		m.disc++
+		m.plan.reset()
 		m.discAt = time.Now()
 	}
 }
@@ -242,6 +244,7 @@ func (m *Muxer) endLocked() {
 func (m *Muxer) breakAll(r *rendition) {
 	if r.disc == m.disc && !r.empty() {
 		m.disc++
+		m.plan.reset()
 		m.discAt = time.Now()
 	}
 }

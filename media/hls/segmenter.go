@@ -49,6 +49,10 @@ type segmentSink interface {
 	addGap(at, dur int64)
 	// closeSegment completes the open segment.
 	closeSegment()
+	// planned tells whether the open segment, which lasts lasts so far, ends
+	// before the picture that is decoded at at and can be joined at; least is
+	// how long it lasts by its own account.
+	planned(at, lasts, least int64) bool
 }
 
 func newSegmenter(sink segmentSink, f *media.Format) *segmenter {
@@ -94,8 +98,7 @@ func (g *segmenter) ripe() bool {
 	case g.segParts > 0 && !g.segKey:
 		return true // make good a segment that had to start without key frame
 	}
-	// Timestamps jitter: a key frame that comes 10 ms early still counts.
-	return g.segDur+g.partDur >= least-g.scale/100
+	return g.sink.planned(g.at, g.segDur+g.partDur, least)
 }
 
 // place puts the pending sample, which lasts dur, into the open part.
