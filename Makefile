@@ -12,11 +12,11 @@ LDFLAGS := -X github.com/freshet-live/freshet/cmd/internal/boot.Version=$(VERSIO
 RUN_ARGS ?=
 FUZZTIME ?= 10m
 
-# ensure installs Debian packages whose command is missing:
+# ensure installs Debian packages whose command, or file, is missing:
 #   $(call ensure,COMMAND PACKAGE ...,WHAT FOR)
 define ensure
 missing=""; set -- $(1); \
-while [ $$# -gt 1 ]; do command -v "$$1" >/dev/null || missing="$$missing $$2"; shift 2; done; \
+while [ $$# -gt 1 ]; do command -v "$$1" >/dev/null || [ -f "$$1" ] || missing="$$missing $$2"; shift 2; done; \
 if [ -n "$$missing" ]; then \
   echo "Installing$$missing ($(2))"; \
   sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -78,8 +78,16 @@ test-web: web/node_modules/.ready
 	@echo "Tests of the web app"
 	@cd web && npm test --silent
 
+# What WebKitGTK decodes H.264 and AAC with.
+GST_PLUGINS := /usr/lib/$(shell uname -m)-linux-gnu/gstreamer-1.0
+
+.PHONY: test-players-deps
+test-players-deps:
+	@command -v apt-get >/dev/null || { echo "Without apt-get: players that are not installed are left out"; exit 0; }; \
+	$(call ensure,firefox-esr firefox-esr WebKitWebDriver webkit2gtk-driver Xvfb xvfb mpv mpv $(GST_PLUGINS)/libgstlibav.so gstreamer1.0-libav $(GST_PLUGINS)/libgstvideoparsersbad.so gstreamer1.0-plugins-bad,for the tests with foreign players)
+
 .PHONY: test-e2e
-test-e2e: test-deps build test/e2e/node_modules/.ready
+test-e2e: test-deps test-players-deps build test/e2e/node_modules/.ready
 	@echo "End-to-end tests"
 	@cd test/e2e && npm test --silent
 

@@ -1,16 +1,18 @@
 // ffmpeg as a publisher and as a decoder.
 import { Child } from './freshet.mjs';
-import { counterFilter, readCounter } from './counter.mjs';
+import { clockFilter, counterFilter, readCounter } from './counter.mjs';
 
 export const width = 640;
 export const height = 360;
 export const tone = 440; // Hz
 
-/** Inputs of a test source with counter and tone. */
-export function testSource({ offset = 0, rate = 30, realtime = true } = {}) {
+/** Inputs of a test source with counter, tone and, if asked for, clock; `size` is its [width, height]. */
+export function testSource({ offset = 0, rate = 30, realtime = true, size: [w, h] = [width, height], clock = false } = {}) {
+  const burnt = clock ? `${counterFilter(w, offset)},${clockFilter(w, rate)}` : counterFilter(w, offset);
   return [
     '-hide_banner', '-nostdin', '-loglevel', 'warning',
-    ...(realtime ? ['-re'] : []), '-f', 'lavfi', '-i', `testsrc2=size=${width}x${height}:rate=${rate},${counterFilter(width, offset)}`,
+    // A reader of its own makes pictures ahead of their time, for as long as its queue has room.
+    ...(clock ? ['-thread_queue_size', '1'] : []), ...(realtime ? ['-re'] : []), '-f', 'lavfi', '-i', `testsrc2=size=${w}x${h}:rate=${rate},${burnt}`,
     ...(realtime ? ['-re'] : []), '-f', 'lavfi', '-i', `sine=frequency=${tone}:sample_rate=48000`,
   ];
 }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const bin = resolve(import.meta.dirname, '../../../bin');
+const bin = resolve(process.env.E2E_BIN ?? join(import.meta.dirname, '../../../bin'));
 
 /** The stream key that tests publish with where they choose it. */
 export const streamKey = 'e2e-stream-key-0123456789';
