@@ -152,6 +152,7 @@ func start(ctx context.Context, path string, args []string, outputs int, note fu
 		closeAll(append(c.outs, c.in))
 		return nil, fmt.Errorf("ladder: starting ffmpeg: %w", err)
 	}
+	yield(c.cmd.Process.Pid)
 	return c, nil
 }
 

@@ -210,3 +210,29 @@ func TestStuck(t *testing.T) {
 		t.Errorf("process %d is still there", pid)
 	}
 }
+
+// TestLimit: a broadcast over the limit has its turn when another has ended.
+func TestLimit(t *testing.T) {
+	needFFmpeg(t)
+	j, log := newJournal(t)
+	first := publish(t, assembled(t, clips.VP8), 3*time.Second)
+	l := run(t, Config{Rungs: []int{90}, Limit: 1, Logger: log}, first.b)
+	in := watchCatalog(t, first.b, has("90p"))
+	if _, err := in.Frames(t.Context(), "90p"); err != nil { // never closed
+		t.Fatal(err)
+	}
+	j.await(t, begins)
+	second := publish(t, assembled(t, clips.VP8), 3*time.Second)
+	l.Add(second.b)
+	r, err := watchCatalog(t, second.b, has("90p")).Frames(t.Context(), "90p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	j.await(t, "renditions wait: as many broadcasts as are allowed have theirs made")
+	first.b.Close(nil)
+	j.await(t, begins)
+	if _, err := r.Next(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -21,16 +21,23 @@ type Config struct {
 	// Linger is how long ffmpeg goes on without readers; 10 s by default, which
 	// is less than it takes a player to come back from a pause.
 	Linger time.Duration
+	// Limit is how many broadcasts have an ffmpeg at a time, since whoever may
+	// watch can start one; 16 by default. The others wait for their turn.
+	Limit  int
 	Logger *slog.Logger
 
 	firstPause time.Duration // before a failed ffmpeg is started again
 	patience   time.Duration // with one that yields nothing
 }
 
+// defaultLimit is more than any machine of today encodes for at a time.
+const defaultLimit = 16
+
 // Ladder makes renditions of all broadcasts that it is given.
 type Ladder struct {
-	cfg  Config
-	wake chan struct{} // of Run, for what is in fresh
+	cfg   Config
+	wake  chan struct{} // of Run, for what is in fresh
+	slots chan struct{} // taken by running processes
 
 	mu    sync.Mutex
 	fresh []*packager.Broadcast
@@ -41,6 +48,7 @@ type Ladder struct {
 func New(cfg Config) *Ladder {
 	cfg.FFmpeg = cmp.Or(cfg.FFmpeg, "ffmpeg")
 	cfg.Linger = cmp.Or(cfg.Linger, 10*time.Second)
+	cfg.Limit = cmp.Or(cfg.Limit, defaultLimit)
 	cfg.firstPause = cmp.Or(cfg.firstPause, minBackoff)
 	cfg.patience = cmp.Or(cfg.patience, maxSilence)
 	if len(cfg.Rungs) == 0 {
@@ -49,7 +57,7 @@ func New(cfg Config) *Ladder {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ladder{cfg: cfg, wake: make(chan struct{}, 1)}
+	return &Ladder{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, cfg.Limit)}
 }
 
 // Add gives b a ladder until b is closed. It does not wait, and does nothing
@@ -102,7 +110,7 @@ func (l *Ladder) Run(ctx context.Context) error {
 	defer wg.Wait()
 	for {
 		for _, b := range l.take() {
-			wg.Go(func() { newStaircase(l.cfg, path, b).run(ctx) })
+			wg.Go(func() { newStaircase(l.cfg, path, l.slots, b).run(ctx) })
 		}
 		select {
 		case <-l.wake:

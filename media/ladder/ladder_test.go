@@ -262,7 +262,7 @@ func pidOf(m map[string]any) int { return int(m["pid"].(float64)) }
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // run runs a ladder for b until the test ends.
-func run(t *testing.T, cfg Config, b *packager.Broadcast) {
+func run(t *testing.T, cfg Config, b *packager.Broadcast) *Ladder {
 	t.Helper()
 	l := New(cfg)
 	l.Add(b)
@@ -275,6 +275,7 @@ func run(t *testing.T, cfg Config, b *packager.Broadcast) {
 			t.Errorf("ladder: %v", err)
 		}
 	})
+	return l
 }
 
 // watchCatalog follows the catalog until ok says so.
@@ -284,7 +285,6 @@ func watchCatalog(t *testing.T, b *packager.Broadcast, ok func(catalog.Catalog) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(in.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for c := in.Catalog(); !ok(c); {
@@ -293,13 +293,19 @@ func watchCatalog(t *testing.T, b *packager.Broadcast, ok func(catalog.Catalog) 
 		}
 	}
 	// The newest one goes on being read, as a viewer would.
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for {
 			if _, err := in.Next(t.Context()); err != nil {
 				return
 			}
 		}
 	}()
+	t.Cleanup(func() { // t.Context has ended
+		<-done
+		in.Close()
+	})
 	return in
 }
 

@@ -54,11 +54,12 @@ type rung struct {
 
 // staircase makes the renditions of one broadcast.
 type staircase struct {
-	cfg  Config
-	path string // of ffmpeg
-	b    *packager.Broadcast
-	in   *unpack.Broadcast
-	log  *slog.Logger
+	cfg   Config
+	path  string        // of ffmpeg
+	slots chan struct{} // of all staircases
+	b     *packager.Broadcast
+	in    *unpack.Broadcast
+	log   *slog.Logger
 
 	readers atomic.Int64  // of all rungs
 	changed chan struct{} // readers may be another number; of transcode and run
@@ -68,9 +69,9 @@ type staircase struct {
 	video string // the source of the rungs of video
 }
 
-func newStaircase(cfg Config, path string, b *packager.Broadcast) *staircase {
+func newStaircase(cfg Config, path string, slots chan struct{}, b *packager.Broadcast) *staircase {
 	return &staircase{
-		cfg: cfg, path: path, b: b, changed: make(chan struct{}, 1),
+		cfg: cfg, path: path, slots: slots, b: b, changed: make(chan struct{}, 1),
 		log: cfg.Logger.With("namespace", b.Broadcast().Namespace().String()),
 	}
 }
@@ -93,8 +94,13 @@ func (l local) Subscribe(_ context.Context, name moq.FullTrackName) (*moq.Track,
 func (s *staircase) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		wg.Wait()
+		if s.in != nil {
+			s.in.Close()
+		}
+	}()
 	wg.Go(func() {
 		select {
 		case <-s.b.Broadcast().Done():
@@ -106,7 +112,6 @@ func (s *staircase) run(ctx context.Context) {
 	if s.in, err = unpack.Open(ctx, local{s.b.Broadcast()}, s.b.Broadcast().Namespace()); err != nil {
 		return // it ended before it began
 	}
-	defer s.in.Close()
 	wg.Go(func() { s.follow(ctx, &wg) })
 
 	barren, pause := 0, s.cfg.firstPause
@@ -114,8 +119,12 @@ func (s *staircase) run(ctx context.Context) {
 		if err := s.awaitDemand(ctx); err != nil {
 			return
 		}
+		if err := s.acquire(ctx); err != nil {
+			return
+		}
 		began := time.Now()
 		frames, err := s.transcode(ctx)
+		<-s.slots
 		for _, r := range s.made() {
 			r.out.Interrupt()
 		}
@@ -149,6 +158,22 @@ func (s *staircase) run(ctx context.Context) {
 			return
 		}
 		pause = min(2*pause, maxBackoff)
+	}
+}
+
+// acquire waits for a process to be allowed.
+func (s *staircase) acquire(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	s.log.Warn("renditions wait: as many broadcasts as are allowed have theirs made", "limit", cap(s.slots))
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

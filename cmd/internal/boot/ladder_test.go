@@ -19,6 +19,7 @@ func TestLadderSettings(t *testing.T) {
 		{role: Up, args: "--transcode", made: true},
 		{role: Origin, args: "--transcode --transcode-ladder 720p,360p --ffmpeg /opt/ffmpeg", made: true},
 		{role: Origin, args: "--transcode --transcode-ladder 720", usage: true},
+		{role: Up, args: "--transcode --transcode-limit 0", usage: true},
 		{role: Relay, args: "--transcode", usage: true}, // has nothing of its own to transcode
 	} {
 		fs := flag.NewFlagSet(c.role.Name, flag.ContinueOnError)
