@@ -443,7 +443,7 @@ func TestFaults(t *testing.T) {
 				o := newOrigin()
 				c.plant(o)
 				if c.duration == 0 {
-					c.duration = 22 * time.Second
+					c.duration = 14 * time.Second
 				}
 				rep := watchOrigin(t, o, Config{Duration: c.duration})
 				found := false
