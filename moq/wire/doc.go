@@ -6,7 +6,11 @@
 // with that draft's tables, so that one [Subscribe] goes out in whatever form
 // the peer of a session speaks. Where drafts differ in meaning and not only
 // in bytes, the value holds the meaning ([Fetch].Last, for example, is always
-// the last Object asked for, although draft 18 sends one more).
+// the last Object asked for, although draft 18 sends one more). What a draft
+// has in another place, such as the Request ID in an answer, is a field that
+// others do not send; what only it has is a message of its own; what it cannot
+// say at all, [Draft.Fit] takes out. [Draft.Dialect] tells what a session has
+// to do differently.
 //
 // Parsers take what has arrived so far. They return [ErrShort] when more
 // bytes are needed, and an [*Error] when the peer broke a rule; its code is

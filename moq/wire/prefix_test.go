@@ -242,3 +242,50 @@ func TestHugeLengths(t *testing.T) {
 		t.Errorf("payload size %d, %v", o.Size, err)
 	}
 }
+
+// TestHugeLengthsOlder does the same with the integers of RFC 9000 and with
+// what only those drafts and the newest have.
+func TestHugeLengthsOlder(t *testing.T) {
+	huge := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff} // 2^62-1
+	cat := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	message := func(code byte, body []byte) []byte {
+		return cat([]byte{code, byte(len(body) >> 8), byte(len(body))}, body)
+	}
+	older := []wire.Draft{wire.Draft14, wire.Draft16}
+	for _, tt := range []struct {
+		name   string
+		drafts []wire.Draft
+		b      []byte
+		want   string
+	}{
+		{"namespace fields", older, message(0x03, cat([]byte{0}, huge)), "PROTOCOL_VIOLATION"},
+		{"namespace field", older, message(0x03, cat([]byte{0, 1}, huge)), "PROTOCOL_VIOLATION"},
+		{"track name", older, message(0x03, cat([]byte{0, 1, 1, 'a'}, huge)), "PROTOCOL_VIOLATION"},
+		{"versions", older[:1], message(0x20, huge), "PROTOCOL_VIOLATION"},
+		{"32767 versions", older[:1], message(0x20, cat([]byte{0xbf, 0xff, 0xff, 0xff}, bytes.Repeat([]byte{1}, 32767))), "INTERNAL_ERROR"},
+		{"options", older[1:], message(0x20, huge), "PROTOCOL_VIOLATION"},
+		{"32000 options", older[1:], message(0x20, cat([]byte{0xbf, 0xff, 0xff, 0xff}, bytes.Repeat([]byte{0, 1}, 32000))), "INTERNAL_ERROR"},
+		{"option", older[1:], message(0x20, cat([]byte{1, 1}, huge)), "PROTOCOL_VIOLATION"},
+		{"parameters", older[1:], message(0x07, cat([]byte{0}, huge)), "PROTOCOL_VIOLATION"},
+		{"misplaced parameter", older[1:], message(0x07, cat([]byte{0, 1, 0x21}, huge)), "PROTOCOL_VIOLATION"},
+		{"unknown parameter", older[:1], message(0x06, cat([]byte{0, 1, 1, 'a', 1, 0x21}, huge)), "PROTOCOL_VIOLATION"},
+		{"track extension", older[1:], message(0x04, cat([]byte{0, 0, 0, 0x0b}, huge)), "PROTOCOL_VIOLATION"},
+		{"URI", older, message(0x10, huge), "PROTOCOL_VIOLATION"},
+		{"fill", since20, message(0x03, []byte{0, 0, 0, 1, 0x23, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}), "PROTOCOL_VIOLATION"},
+		{"filter", since20[:2], message(0x03, []byte{0, 0, 0, 1, 0x21, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}), "PROTOCOL_VIOLATION"},
+	} {
+		for _, d := range tt.drafts {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, err := d.ParseMessage(tt.b)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 32<<10 {
+				t.Errorf("%v, %s: %d bytes were allocated", d, tt.name, n)
+			}
+			var e *wire.Error
+			if !errors.As(err, &e) || e.Code.String() != tt.want {
+				t.Errorf("%v, %s: %v, want %s", d, tt.name, err, tt.want)
+			}
+		}
+	}
+}

@@ -330,50 +330,42 @@ func (e *encoder) pairs(p moq.Properties, translate bool) {
 
 // objectProperties appends Properties with the length of the block in front.
 func (e *encoder) objectProperties(p moq.Properties) {
-	if e.form != (form{}) {
-		e.sized(MaxPropertiesSize, "object properties", func() { e.properties(p) })
-		return
-	}
-	size := propertiesSize(p)
-	if size > MaxPropertiesSize {
-		e.fail("object properties of %d bytes", size)
-		return
-	}
-	e.varint(uint64(size))
+	at := e.open()
 	e.properties(p)
+	e.close(at, MaxPropertiesSize, "object properties")
 }
 
-// sized appends what f appends with its length in front.
-func (e *encoder) sized(limit int, what string, f func()) {
-	at := len(e.b)
-	f()
+// open keeps room for a length of one byte, which is what most have, and
+// returns where that ends.
+func (e *encoder) open() int {
+	e.b = append(e.b, 0)
+	return len(e.b)
+}
+
+// close puts the length of what was appended since open in front of it.
+func (e *encoder) close(at, limit int, what string) {
 	size := len(e.b) - at
+	if size < 0x40 {
+		e.b[at-1] = byte(size)
+		return
+	}
 	if size > limit {
 		e.fail("%s of %d bytes", what, size)
 		return
 	}
-	// The block moves to make room for its length.
+	// What was appended moves to make room for a longer length.
 	e.varint(uint64(size))
 	head := len(e.b) - at - size
 	var length [MaxVarintLen]byte
 	copy(length[:head], e.b[at+size:])
-	copy(e.b[at+head:], e.b[at:at+size])
-	copy(e.b[at:], length[:head])
+	e.b = e.b[:at+size+head-1]
+	copy(e.b[at-1+head:], e.b[at:at+size])
+	copy(e.b[at-1:], length[:head])
 }
 
-// propertiesSize returns the length in bytes of what properties appends in
-// the zero form.
-func propertiesSize(p moq.Properties) int {
-	var prior uint64
-	n := 0
-	for _, v := range p.Sorted() {
-		n += VarintLen(v.Type - prior)
-		prior = v.Type
-		if v.Type%2 == 0 {
-			n += VarintLen(v.Value)
-		} else {
-			n += VarintLen(uint64(len(v.Bytes))) + len(v.Bytes)
-		}
-	}
-	return n
+// sized appends what f appends with its length in front.
+func (e *encoder) sized(limit int, what string, f func()) {
+	at := e.open()
+	f()
+	e.close(at, limit, what)
 }

@@ -269,7 +269,7 @@ func (d Draft) CheckReply(request MessageType, m Message) error {
 		}
 		return r.checkParams(request, m.Type(), &m.Params)
 	case *RequestUpdate:
-		if request == TypeTrackStatus {
+		if request == TypeTrackStatus || r.dialect.WholeUpdates && request != TypeSubscribe && request != TypePublish {
 			return violation("REQUEST_UPDATE for %v", request)
 		}
 		return r.checkParams(request, m.Type(), &m.Params)
