@@ -26,6 +26,9 @@ const (
 	minWindow = 3 * targetDuration
 	// version 9 is what EXT-X-SERVER-CONTROL, EXT-X-PART and EXT-X-SKIP need.
 	version9 = 9
+	// version10 is what an EXT-X-SKIP that replaces EXT-X-DATERANGE needs. As
+	// the version may not change, all media playlists with parts have it.
+	version10 = 10
 	// maxAhead is how many segments ahead of the last one a blocking request
 	// may ask for, advancePart how many parts (rfc8216bis, section 6.2.5.2:
 	// three seconds of parts).
@@ -49,6 +52,8 @@ var control = playlist.ServerControl{
 	PartHoldBack:   3 * partTarget,
 	HoldBack:       3 * targetDuration,
 	CanSkipUntil:   6 * targetDuration,
+	// Room events may leave delta updates too.
+	CanSkipDateRanges: true,
 }
 
 // WholeBroadcast is a Window without end.

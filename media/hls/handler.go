@@ -96,6 +96,7 @@ type reload struct {
 	msn   uint64
 	part  int
 	skip  bool
+	dates bool // skip date ranges too
 }
 
 // errReload tells that the delivery directives are malformed.
@@ -126,8 +127,10 @@ func parseReload(query string) (reload, error) {
 	}
 	switch q.Get("_HLS_skip") {
 	case "":
-	case "YES", "v2":
+	case "YES":
 		d.skip = true
+	case "v2":
+		d.skip, d.dates = true, true
 	default:
 		return d, errReload
 	}
@@ -161,6 +164,9 @@ func (rd *rendition) servePlaylist(w http.ResponseWriter, r *http.Request) {
 	text := v.full
 	if d.skip && v.delta != nil {
 		text = v.delta
+		if d.dates {
+			text = v.delta2
+		}
 	}
 	if v.ended {
 		cache = cachePlaylist

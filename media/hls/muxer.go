@@ -41,6 +41,7 @@ type Muxer struct {
 	disc           uint64 // discontinuities so far, the same for all renditions
 	discAt         time.Time
 	closed         bool
+	events         events
 	broadcast      *dvr.Broadcast             // nil: in memory
 	observe        func(*rendition, *version) // sees every version; for tests
 	observeIFrames func(*rendition, *version)

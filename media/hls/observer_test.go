@@ -69,6 +69,19 @@ func (o *observer) version(r *rendition, v *version) {
 			o.t.Errorf("%s: a version without news", r.track)
 		}
 	}
+	if v.delta2 != nil && prev != nil {
+		d, err := playlist.ParseMedia(v.delta2.plain())
+		if err != nil {
+			o.t.Fatalf("%s: %v in\n%s", r.track, err, v.delta2.plain())
+		}
+		got, err := prev.Apply(d)
+		if err != nil {
+			o.t.Fatalf("%s: %v\n%s", r.track, err, v.delta2.plain())
+		}
+		if !d.SkipsDateRanges || !slices.EqualFunc(got.DateRanges, full.DateRanges, func(a, b playlist.DateRange) bool { return a.Equal(&b) }) {
+			o.t.Fatalf("%s: the delta update\n%s\nleads to the date ranges %v instead of %v", r.track, v.delta2.plain(), got.DateRanges, full.DateRanges)
+		}
+	}
 	if v.delta != nil {
 		o.delta++
 		if o.seen[r.track]%16 == 0 {

@@ -33,7 +33,7 @@ func longBroadcast(tb testing.TB) *Muxer {
 // version compressed: what render saves.
 func (r *rendition) whole() (full, delta []byte) {
 	m := playlist.Media{
-		Version: version9, IndependentSegments: true,
+		Version: version10, IndependentSegments: true,
 		TargetDuration: targetDuration, PartTarget: partTarget, Control: control,
 		MediaSequence:   r.nextMSN - uint64(len(r.listed)),
 		Discontinuities: r.firstDis, HasDiscontinuities: true,

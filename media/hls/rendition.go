@@ -54,15 +54,16 @@ type rendition struct {
 	listed    []*segment // closed, in the playlist
 	retired   []*segment // no longer listed, still served
 	open      *segment
-	past      pastText // of listed
-	keys      *iframes // nil: there is no I-frame playlist
-	disc      uint64   // discontinuities before the next segment
-	firstDis  uint64   // EXT-X-DISCONTINUITY-SEQUENCE
-	duration  int64    // of listed, in nanoseconds
-	bytes     int64    // of listed and retired
-	peak      float64  // highest bit rate of a segment, bit/s
-	announced float64  // highest BANDWIDTH ever listed
-	rate      float64  // frames per second of the last segment
+	past      pastText     // of listed
+	dates     listedEvents // room events in the playlist
+	keys      *iframes     // nil: there is no I-frame playlist
+	disc      uint64       // discontinuities before the next segment
+	firstDis  uint64       // EXT-X-DISCONTINUITY-SEQUENCE
+	duration  int64        // of listed, in nanoseconds
+	bytes     int64        // of listed and retired
+	peak      float64      // highest bit rate of a segment, bit/s
+	announced float64      // highest BANDWIDTH ever listed
+	rate      float64      // frames per second of the last segment
 	ended     bool
 	trimmed   bool     // a segment has left
 	versions  uint64   // published so far

@@ -23,6 +23,10 @@ type ServerConfig struct {
 	Subscriber unpack.Subscriber
 	// Namespace maps a room to its broadcast; ("live", room) by default.
 	Namespace func(room string) moq.Namespace
+	// Events maps a room to the Track of its events, which become date ranges:
+	// see Muxer.AddEvent. Track "events" of ("room", room) by default. There
+	// need not be any.
+	Events func(room string) moq.FullTrackName
 	// Authorize decides whether the request may watch the room; nil lets
 	// everybody. Its error is answered with 403, its text stays here.
 	Authorize func(r *http.Request, room string) error
@@ -53,6 +57,11 @@ type ServerConfig struct {
 func (c ServerConfig) withDefaults() ServerConfig {
 	if c.Namespace == nil {
 		c.Namespace = func(room string) moq.Namespace { return moq.Namespace{"live", room} }
+	}
+	if c.Events == nil {
+		c.Events = func(room string) moq.FullTrackName {
+			return moq.FullTrackName{Namespace: moq.Namespace{"room", room}, Track: "events"}
+		}
 	}
 	if c.MaxRooms <= 0 {
 		c.MaxRooms = 64
@@ -87,7 +96,7 @@ type Server struct {
 	ctx     context.Context // of Run; nil while it does not run
 	rooms   map[string]*room
 	leaving map[string]chan struct{} // of rooms that are no longer in rooms: their left
-	wg      sync.WaitGroup           // one for each room
+	wg      sync.WaitGroup           // two for each room
 }
 
 // room is a broadcast while somebody wants it.
@@ -112,7 +121,7 @@ func NewServer(cfg ServerConfig) *Server {
 	return &Server{cfg: cfg.withDefaults(), rooms: make(map[string]*room), leaving: make(map[string]chan struct{})}
 }
 
-// Run lets the server mux until ctx is done. It owns a goroutine per room
+// Run lets the server mux until ctx is done. It owns two goroutines per room
 // and those of Muxer.Feed, and the store's; it returns after the last has
 // ended.
 func (s *Server) Run(ctx context.Context) error {
@@ -180,6 +189,7 @@ func (s *Server) openLocked(name string, before chan struct{}, anew bool) *room 
 	}
 	rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
 	s.wg.Go(func() { s.run(ctx, rm) })
+	s.wg.Go(func() { rm.muxer.FollowEvents(ctx, s.cfg.Subscriber, s.cfg.Events(name)) })
 	return rm
 }
 

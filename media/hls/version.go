@@ -15,6 +15,7 @@ type version struct {
 	hint   string    // file of the part to come
 	full   *rendered // nil before the first part
 	delta  *rendered // nil: nothing to skip
+	delta2 *rendered // delta without the date ranges that a client has
 	ended  bool
 	next   chan struct{} // closed when a newer version is current
 }
@@ -53,7 +54,7 @@ func (r *rendition) publish() { r.announce(r.render()) }
 // old that they leave the playlist. A part costs the same whatever the window.
 func (r *rendition) render() *version {
 	m := playlist.Media{
-		Version: version9, IndependentSegments: true,
+		Version: version10, IndependentSegments: true,
 		TargetDuration: targetDuration, PartTarget: partTarget, Control: control,
 		MediaSequence:   r.nextMSN - uint64(len(r.listed)),
 		Discontinuities: r.firstDis, HasDiscontinuities: true,
@@ -85,14 +86,22 @@ func (r *rendition) render() *version {
 		v.msn, v.parts = r.nextMSN-1, len(r.listed[n-1].entry.Parts)
 	}
 
+	now := time.Now()
+	if r.listsEvents() {
+		r.dates.update(r.m.events.all, r.begins(), now)
+	}
+	m.DateRanges = r.dates.full()
 	bare, skip := r.boundaries()
 	r.age(bare)
 	tail := r.appendTail(&m)
 	etag := r.etag(v)
 	v.full = &rendered{pieces: r.pieces(&m, 0, tail), etag: etag}
-	if skip > 0 {
+	if skip > 0 && !v.ended {
 		m.Skipped = skip
 		v.delta = &rendered{pieces: r.pieces(&m, skip, tail), etag: etag + "-delta"}
+		m.SkipsDateRanges = true
+		m.DateRanges, m.RemovedDateRanges = r.dates.delta(now)
+		v.delta2 = &rendered{pieces: r.pieces(&m, skip, tail), etag: etag + "-delta2"}
 	}
 	if r.m.observe != nil {
 		r.m.observe(r, v)

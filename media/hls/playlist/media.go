@@ -26,6 +26,12 @@ type Media struct {
 	// Skipped is how many segments a delta update leaves out before the
 	// first of Segments; 0 in a full playlist.
 	Skipped int
+	// DateRanges are listed before the first segment. SkipsDateRanges tells
+	// that a delta update leaves out those that the client has, but for
+	// RemovedDateRanges, which are in the playlist no longer.
+	DateRanges        []DateRange
+	SkipsDateRanges   bool
+	RemovedDateRanges []string
 	// Segments lists the segments. The last one may be open: it has parts
 	// but no URI yet.
 	Segments []Segment
@@ -46,8 +52,10 @@ const (
 type ServerControl struct {
 	CanBlockReload bool
 	CanSkipUntil   time.Duration
-	HoldBack       time.Duration
-	PartHoldBack   time.Duration
+	// CanSkipDateRanges tells that delta updates may leave out date ranges.
+	CanSkipDateRanges bool
+	HoldBack          time.Duration
+	PartHoldBack      time.Duration
 }
 
 // Segment is a media segment with the tags that apply to it.
@@ -139,8 +147,10 @@ func (m *Media) AppendHead(b []byte) []byte {
 		b = append(strconv.AppendUint(b, m.Discontinuities, 10), '\n')
 	}
 	if m.Skipped > 0 {
-		b = append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
-		b = append(strconv.AppendInt(b, int64(m.Skipped), 10), '\n')
+		b = m.appendSkip(b)
+	}
+	for i := range m.DateRanges {
+		b = m.DateRanges[i].append(b)
 	}
 	return b
 }
@@ -190,6 +200,9 @@ func (c *ServerControl) append(b []byte) []byte {
 	attribute("PART-HOLD-BACK", c.PartHoldBack)
 	attribute("HOLD-BACK", c.HoldBack)
 	attribute("CAN-SKIP-UNTIL", c.CanSkipUntil)
+	if c.CanSkipDateRanges {
+		b = append(b, ",CAN-SKIP-DATERANGES=YES"...)
+	}
 	return append(b, '\n')
 }
 
@@ -279,6 +292,7 @@ func (m *Media) Apply(d *Media) (*Media, error) {
 	}
 	full := *d
 	full.Skipped = 0
+	full.DateRanges, full.SkipsDateRanges, full.RemovedDateRanges = m.applyDateRanges(d), false, nil
 	full.Segments = make([]Segment, 0, d.Skipped+len(d.Segments))
 	full.Segments = append(full.Segments, m.Segments[from:from+uint64(d.Skipped)]...)
 	for i := range full.Segments {

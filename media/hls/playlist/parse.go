@@ -49,7 +49,7 @@ func (r *reader) next() (string, bool) {
 		r.line++
 		s := strings.TrimSuffix(string(line), "\r")
 		for i := range len(s) {
-			if s[i] < 0x20 || s[i] == 0x7f {
+			if s[i] < 0x20 && s[i] != '\t' || s[i] == 0x7f {
 				r.fail("control character %#x (bis 4.1)", s[i])
 				return "", false
 			}
@@ -214,6 +214,10 @@ func ParseMedia(b []byte) (*Media, error) {
 			}
 		case "#EXT-X-SERVER-CONTROL":
 			a := r.attributes(value)
+			m.Control.CanSkipDateRanges = r.yes("CAN-SKIP-DATERANGES", a["CAN-SKIP-DATERANGES"])
+			if m.Control.CanSkipDateRanges && a["CAN-SKIP-UNTIL"] == "" {
+				r.fail("CAN-SKIP-DATERANGES without CAN-SKIP-UNTIL (bis 4.4.3.8)")
+			}
 			m.Control.CanBlockReload = r.yes("CAN-BLOCK-RELOAD", a["CAN-BLOCK-RELOAD"])
 			for name, to := range map[string]*time.Duration{
 				"CAN-SKIP-UNTIL": &m.Control.CanSkipUntil, "HOLD-BACK": &m.Control.HoldBack, "PART-HOLD-BACK": &m.Control.PartHoldBack,
@@ -223,7 +227,14 @@ func ParseMedia(b []byte) (*Media, error) {
 				}
 			}
 		case "#EXT-X-SKIP":
-			m.Skipped = int(r.integer(tag, r.required(tag, r.attributes(value), "SKIPPED-SEGMENTS"), 1<<30))
+			a := r.attributes(value)
+			m.Skipped = int(r.integer(tag, r.required(tag, a, "SKIPPED-SEGMENTS"), 1<<30))
+			removed, ok := a["RECENTLY-REMOVED-DATERANGES"]
+			if m.SkipsDateRanges = ok; removed != "" {
+				m.RemovedDateRanges = strings.Split(removed, "\t")
+			}
+		case "#EXT-X-DATERANGE":
+			m.DateRanges = append(m.DateRanges, r.dateRange(value))
 		case "#EXT-X-ENDLIST":
 			m.EndList = true
 		case "#EXT-X-DISCONTINUITY":

@@ -33,6 +33,12 @@ func (m *Media) Check() []Finding {
 	if m.Version < 9 {
 		f.add("version", "bis 8", "EXT-X-VERSION:%d; EXT-X-SERVER-CONTROL and EXT-X-SKIP need 9", m.Version)
 	}
+	if m.SkipsDateRanges && m.Version < 10 {
+		f.add("version", "bis 8", "EXT-X-VERSION:%d; EXT-X-SKIP that replaces EXT-X-DATERANGE needs 10", m.Version)
+	}
+	if len(m.DateRanges) > 0 && m.Control.CanSkipUntil > 0 && !m.Control.CanSkipDateRanges {
+		f.add("skip-date-ranges", "authoring 14.5", "there are date ranges, and CAN-SKIP-DATERANGES is missing")
+	}
 	if !m.IndependentSegments {
 		f.add("independent-segments", "authoring 9", "EXT-X-INDEPENDENT-SEGMENTS is missing")
 	}
@@ -172,6 +178,13 @@ func (m *Media) CheckUpdate(next *Media) []Finding {
 	}
 	if m.Version != next.Version {
 		f.add("version-changed", "bis 6.2.1", "EXT-X-VERSION %d became %d", m.Version, next.Version)
+	}
+	for i := range m.DateRanges {
+		for j := range next.DateRanges {
+			if a, b := &m.DateRanges[i], &next.DateRanges[j]; a.ID == b.ID && !a.Equal(b) {
+				f.add("date-range-changed", "bis 6.2.1", "EXT-X-DATERANGE %q changed", a.ID)
+			}
+		}
 	}
 	if m.Type != next.Type {
 		f.add("type-changed", "bis 6.2.1", "EXT-X-PLAYLIST-TYPE %q became %q", m.Type, next.Type)
