@@ -61,6 +61,7 @@ type run struct {
 	streams []*watcher
 	started time.Time
 	vod     bool
+	stalls  stalls
 
 	// declared are the variants of the multivariant playlists that were
 	// loaded, one after the other; they belong to multivariant's goroutine
@@ -109,6 +110,7 @@ func Run(ctx context.Context, rawURL string, cfg Config) (*Report, error) {
 	}
 	r.watch(watch, rawURL)
 	r.finish()
+	r.stalled(rawURL)
 	return r.report(rawURL), context.Cause(ctx)
 }
 
@@ -218,6 +220,7 @@ func (r *run) watch(ctx context.Context, rawURL string) {
 	var side sync.WaitGroup
 	defer side.Wait()
 	defer cancel()
+	side.Go(func() { r.stalls.watch(ctx) })
 	if len(r.declared) > 0 {
 		side.Go(func() { r.follow(ctx, rawURL) })
 	}

@@ -173,12 +173,13 @@ func (l *loader) hinted(ctx context.Context, src source) (*answer, bool) {
 	if h == nil {
 		return nil, false
 	}
+	begun := time.Now()
 	select {
 	case <-h.done:
 	case <-time.After(2 * time.Second):
 		h.cancel()
 		if ctx.Err() == nil {
-			l.run.sink.add(ruleHintUnavailable, l.at("EXT-X-PRELOAD-HINT", 0), "%s is listed, and the request that its hint caused is not answered", clip(src.url))
+			l.run.late(ruleHintUnavailable, begun, l.at("EXT-X-PRELOAD-HINT", 0), "%s is listed, and the request that its hint caused is not answered", clip(src.url))
 		}
 		return nil, false
 	case <-ctx.Done():

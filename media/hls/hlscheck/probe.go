@@ -51,6 +51,7 @@ func (w *watcher) probeOld(ctx context.Context) {
 // while the question is on its way, so one more try is fair.
 func (w *watcher) probeFar(ctx context.Context, m *mediaText) {
 	for try := range 2 {
+		begun := time.Now()
 		last, _, ok := w.known().last()
 		if !ok {
 			return
@@ -61,17 +62,17 @@ func (w *watcher) probeFar(ctx context.Context, m *mediaText) {
 			return
 		}
 		if try == 1 {
-			w.run.sink.add(ruleBlockFar, w.at("", 0), "%s while %d was the last: %s", clip(asked), last, outcome(a, err))
+			w.run.late(ruleBlockFar, begun, w.at("", 0), "%s while %d was the last: %s", clip(asked), last, outcome(a, err))
 		}
 	}
 }
 
 // probePart asks for a part of no segment.
 func (w *watcher) probePart(ctx context.Context) {
-	asked := withQuery(w.url, "_HLS_part", "0")
+	asked, begun := withQuery(w.url, "_HLS_part", "0"), time.Now()
 	a, err, ok := w.ask(ctx, asked, atOnce)
 	if ok && (err != nil || a.status/100 != 4) {
-		w.run.sink.add(ruleBlockPart, w.at("", 0), "%s: %s", clip(asked), outcome(a, err))
+		w.run.late(ruleBlockPart, begun, w.at("", 0), "%s: %s", clip(asked), outcome(a, err))
 	}
 }
 

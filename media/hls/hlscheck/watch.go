@@ -298,7 +298,7 @@ func (w *watcher) compare(ctx context.Context, merged *mediaText, msn uint64, pa
 		return
 	}
 	if took := time.Since(begun); took > merged.partTarget+2*time.Second {
-		w.run.sink.add(ruleBlockSlow, w.at("", 0), "part %d.%d was listed already, and the answer took %v", msn, part, took)
+		w.run.late(ruleBlockSlow, begun, w.at("", 0), "part %d.%d was listed already, and the answer took %v", msn, part, took)
 	}
 	// It may be newer by now, not older.
 	if full.msn < merged.msn {
@@ -368,7 +368,7 @@ func (w *watcher) cadence(prev, next *mediaText) {
 		}
 	}
 	if took := now.Sub(w.newPart); took > 3*next.partTarget+time.Second && !excused {
-		w.run.sink.add(rulePartLate, w.at("EXT-X-PART", 0), "%v passed before the part behind %d.%d, of a PART-TARGET of %v", took, msn, part, next.partTarget)
+		w.run.late(rulePartLate, w.newPart, w.at("EXT-X-PART", 0), "%v passed before the part behind %d.%d, of a PART-TARGET of %v", took, msn, part, next.partTarget)
 	}
 	w.newPart = now
 }
@@ -442,7 +442,7 @@ func (w *watcher) reports(m *mediaText) {
 			pending = append(pending, p)
 		case !known.has(p.msn, p.part):
 			last, part, _ := known.last()
-			w.run.sink.add(ruleReportUntrue, w.at("EXT-X-RENDITION-REPORT", p.line), "%s was said to have %d.%d and has %d.%d", clip(p.of.url), p.msn, p.part, last, part)
+			w.run.late(ruleReportUntrue, p.due.Add(-2*time.Second), w.at("EXT-X-RENDITION-REPORT", p.line), "%s was said to have %d.%d and has %d.%d", clip(p.of.url), p.msn, p.part, last, part)
 		}
 	}
 	w.pending = pending
@@ -470,7 +470,7 @@ func (w *watcher) reports(m *mediaText) {
 			part = ownPart
 		}
 		if was, ok := of.reached(now.Add(-m.partTarget - 500*time.Millisecond)); ok && (was.msn > msn || was.msn == msn && was.part > part) {
-			w.run.sink.add(ruleReportUntrue, at, "%s is said to have %d.%d and had %d.%d before", clip(of.url), msn, part, was.msn, was.part)
+			w.run.late(ruleReportUntrue, now.Add(-m.partTarget-time.Second), at, "%s is said to have %d.%d and had %d.%d before", clip(of.url), msn, part, was.msn, was.part)
 		}
 		if len(w.pending) < 64 {
 			w.pending = append(w.pending, pendingReport{of, r.line, msn, max(part, 0), now.Add(2*m.partTarget + 2*time.Second)})
