@@ -71,10 +71,10 @@ var resetCodes16 = codeTable{
 func (d Draft) ResetNumber(c ResetCode) uint64 {
 	r := d.rules()
 	if r == nil {
-		return uint64(c)
+		return uint64(ResetInternalError)
 	}
 	n, ok := r.resetCodes.number(uint64(c))
-	if !ok {
+	if !ok || n > maxQUICVarint { // what QUIC can carry
 		return uint64(ResetInternalError)
 	}
 	return n

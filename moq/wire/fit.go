@@ -187,6 +187,11 @@ func (f *fitter) requestError(m *RequestError) {
 		f.lose("redirect")
 		m.Redirect, m.Code = nil, RequestInternalError
 	}
+	if m.Code == RequestRedirect && m.Redirect == nil && !f.r.dialect.ControlStream {
+		// Draft 16 can carry the number, and no Redirect with it.
+		f.lose("code %v", m.Code)
+		m.Code = RequestInternalError
+	}
 	if m.RetryAfter != nil && f.r.absolute {
 		f.lose("retry interval")
 		m.RetryAfter = nil

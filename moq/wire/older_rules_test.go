@@ -134,6 +134,8 @@ func TestFit(t *testing.T) {
 		"redirect": {wire.Draft16,
 			&wire.RequestError{Code: wire.RequestRedirect, Redirect: &wire.Redirect{URI: "u"}},
 			&wire.RequestError{Code: wire.RequestInternalError}, []string{"redirect"}},
+		"redirect to nowhere": {wire.Draft19,
+			&wire.RequestError{Code: wire.RequestRedirect}, &wire.RequestError{}, []string{"code REDIRECT"}},
 		"retry": {wire.Draft14,
 			&wire.RequestError{Request: wire.TypeFetch, Code: wire.RequestExcessiveLoad, RetryAfter: ptr(wire.Milliseconds(5))},
 			&wire.RequestError{Request: wire.TypeFetch}, []string{"retry interval", "code EXCESSIVE_LOAD"}},
@@ -175,6 +177,10 @@ func TestOlderCodes(t *testing.T) {
 	}
 	if c := wire.Draft16.ResetCode(9); c == wire.ResetExcessiveLoad || wire.Draft16.ResetNumber(c) != 9 {
 		t.Errorf("number 9 in draft 16 is %v", c)
+	}
+	// Such a number cannot leave in another draft, where QUIC would not carry it.
+	if n := wire.Draft18.ResetNumber(wire.Draft16.ResetCode(9)); n != 0 {
+		t.Errorf("number 9 of draft 16 became %#x in draft 18", n)
 	}
 	b := []byte{0x05, 0, 3, 1, 0x20, 0} // SUBSCRIBE_ERROR of draft 14 with code 0x20
 	m, _, err := wire.Draft14.ParseMessage(b)
