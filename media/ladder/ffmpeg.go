@@ -61,7 +61,7 @@ func arguments(sources []*source, rungs []*rung) []string {
 	// What publishers send is not to make it open anything.
 	args = append(args, "-copyts", "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0")
 	for i, r := range rungs {
-		at := slices.IndexFunc(sources, func(s *source) bool { return s.name == r.source })
+		at := slices.IndexFunc(sources, func(s *source) bool { return s.of == r.origin() })
 		args = append(args, "-map", "0:"+strconv.Itoa(at))
 		if r.format.Codec == media.H264 {
 			args = append(args, videoArguments(&sources[at].format, &r.format)...)

@@ -1,6 +1,7 @@
 package ladder
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -234,5 +235,46 @@ func TestLimit(t *testing.T) {
 	j.await(t, begins)
 	if _, err := r.Next(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPausedLayer: when the largest layer of a simulcast stops, the renditions
+// are made of the next one, and its Groups; when it is back, of it again.
+func TestPausedLayer(t *testing.T) {
+	needFFmpeg(t)
+	tracks := assembled(t, clips.VP8)
+	small := assembled(t, clips.VP9Opus)[0] // another codec, so another file
+	small.Format.Width, small.Format.Height = 160, 90
+	p := publish(t, append(tracks, small), 3*time.Second)
+	j, log := newJournal(t)
+	run(t, Config{Rungs: []int{70}, Logger: log, glance: 150 * time.Millisecond}, p.b)
+	in := watchCatalog(t, p.b, has("70p", "video1"))
+	r, err := in.Frames(t.Context(), "70p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	next := func() uint64 {
+		t.Helper()
+		f, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Group
+	}
+	last := next()
+	j.await(t, begins)
+	for i, paused := range []bool{true, false} {
+		p.pause("video0", paused)
+		if of := fmt.Sprint(j.await(t, begins)["of"]); of != map[bool]string{true: "[video1]", false: "[video0]"}[paused] {
+			t.Errorf("pause %d: renditions of %s", i, of)
+		}
+		for n := 0; n < 20; n++ {
+			group := next()
+			if group < last {
+				t.Fatalf("pause %d: group %d after %d", i, group, last)
+			}
+			last = group
+		}
 	}
 }

@@ -28,6 +28,7 @@ type Config struct {
 
 	firstPause time.Duration // before a failed ffmpeg is started again
 	patience   time.Duration // with one that yields nothing
+	glance     time.Duration // between looks at the publisher's layers
 }
 
 // defaultLimit is more than any machine of today encodes for at a time.
@@ -50,6 +51,7 @@ func New(cfg Config) *Ladder {
 	cfg.Linger = cmp.Or(cfg.Linger, 10*time.Second)
 	cfg.Limit = cmp.Or(cfg.Limit, defaultLimit)
 	cfg.firstPause = cmp.Or(cfg.firstPause, minBackoff)
+	cfg.glance = cmp.Or(cfg.glance, glance)
 	cfg.patience = cmp.Or(cfg.patience, maxSilence)
 	if len(cfg.Rungs) == 0 {
 		cfg.Rungs = DefaultRungs

@@ -69,6 +69,14 @@ type publisher struct {
 	mu    sync.Mutex
 	video map[media.Time]bool // times of the frames written: whether a key frame
 	made  []*moq.Track        // renditions that are waited for
+	held  map[string]bool     // tracks that are paused
+}
+
+// pause stops or continues a track, which is named as the packager names it.
+func (p *publisher) pause(name string, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[name] = on
 }
 
 const speed = 3
@@ -129,17 +137,21 @@ func publish(t *testing.T, tracks []cmaftest.Track, length time.Duration) *publi
 // publishAs is publish with the formats that the frames have.
 func publishAs(t *testing.T, tracks []cmaftest.Track, length time.Duration) *publisher {
 	t.Helper()
-	p := &publisher{b: packager.New(namespace, packager.Config{}), video: make(map[media.Time]bool)}
+	p := &publisher{b: packager.New(namespace, packager.Config{}), video: make(map[media.Time]bool), held: make(map[string]bool)}
 	type timed struct {
 		w   media.TrackWriter
 		f   media.Frame
 		due media.Time
 
 		video bool
+		name  string
 	}
 	var frames []timed
+	numbers := make(map[media.Kind]int)
 	for _, tr := range tracks {
 		f := tr.Format
+		name := fmt.Sprintf("%v%d", f.Kind(), numbers[f.Kind()])
+		numbers[f.Kind()]++
 		f.FrameRate = 0
 		w, err := p.b.AddTrack(f)
 		if err != nil {
@@ -148,7 +160,7 @@ func publishAs(t *testing.T, tracks []cmaftest.Track, length time.Duration) *pub
 		due := media.Time(0)
 		for _, fr := range tr.Frames {
 			due = max(due, fr.PTS)
-			frames = append(frames, timed{w, fr, due, f.Kind() == media.Video})
+			frames = append(frames, timed{w, fr, due, f.Kind() == media.Video, name})
 		}
 	}
 	// By the time at which they are sent: pictures in the order of decoding.
@@ -170,6 +182,12 @@ func publishAs(t *testing.T, tracks []cmaftest.Track, length time.Duration) *pub
 				case <-ctx.Done():
 					due.Stop()
 					return
+				}
+				p.mu.Lock()
+				paused := p.held[fr.name]
+				p.mu.Unlock()
+				if paused {
+					continue
 				}
 				if fr.video && f.Key {
 					p.await(ctx)

@@ -52,6 +52,15 @@ type rung struct {
 	out    *packager.Derived
 }
 
+// origin is common to the rungs that are made of the same frames: all of video,
+// whose source is whichever layer is chosen, and those of one audio track.
+func (r *rung) origin() string {
+	if r.format.Kind() == media.Video {
+		return ""
+	}
+	return r.source
+}
+
 // staircase makes the renditions of one broadcast.
 type staircase struct {
 	cfg   Config
@@ -66,7 +75,6 @@ type staircase struct {
 
 	mu    sync.Mutex
 	rungs []*rung
-	video string // the source of the rungs of video
 }
 
 func newStaircase(cfg Config, path string, slots chan struct{}, b *packager.Broadcast) *staircase {
@@ -135,7 +143,7 @@ func (s *staircase) run(ctx context.Context) {
 			s.log.Info("renditions stop: nobody reads them")
 			barren, pause = 0, s.cfg.firstPause
 			continue
-		case (errors.Is(err, errFormat) || errors.Is(err, errMore)) && frames > 0:
+		case (errors.Is(err, errFormat) || errors.Is(err, errMore) || errors.Is(err, errSource)) && frames > 0:
 			continue
 		}
 		if time.Since(began) >= healthy {
@@ -235,7 +243,6 @@ func (s *staircase) declare(ctx context.Context, wg *sync.WaitGroup, c *catalog.
 	}
 	tallest := tallest(c, known)
 	if tallest != nil {
-		s.video = tallest.Name
 		for _, height := range s.cfg.Rungs {
 			if height >= short(&tallest.Format) || layered(c, known, height) {
 				continue
@@ -306,7 +313,11 @@ func (s *staircase) watch(ctx context.Context, r *rung) {
 		if has.NewGroup > had.NewGroup {
 			// IDs are the same on both, so it is the request that the
 			// source would have got.
-			if t, ok := s.b.Broadcast().Track(r.source); ok {
+			name := r.source
+			if r.format.Kind() == media.Video {
+				name = s.choose()
+			}
+			if t, ok := s.b.Broadcast().Track(name); ok {
 				t.RequestNewGroup(has.NewGroup)
 			}
 		}

@@ -39,7 +39,8 @@ const (
 // source is a track of the publisher that ffmpeg gets.
 type source struct {
 	name   string
-	number int // in the file, from 1
+	of     string // rung.origin of the renditions that are made of it
+	number int    // in the file, from 1
 	format media.Format
 	reader *unpack.FrameReader
 	track  *moq.Track
@@ -54,9 +55,9 @@ type input struct {
 }
 
 // transcode runs ffmpeg once. It returns how many frames came out, and why it
-// ended: errUnused, errFormat, errMore, ctx's cause or what went wrong. It owns the
-// process, a goroutine for each source and each rung, and four more, and
-// returns after the last of them.
+// ended: errUnused, errFormat, errMore, errSource, ctx's cause or what went
+// wrong. It owns the process, a goroutine for each source and each rung, and
+// five more, and returns after the last of them.
 func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	rungs := s.made()
 	sources, err := s.open(ctx, rungs)
@@ -83,7 +84,11 @@ func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	s.log.Info("renditions begin", "count", len(rungs), "pid", c.cmd.Process.Pid)
+	names := make([]string, len(sources))
+	for i, src := range sources {
+		names[i] = src.name
+	}
+	s.log.Info("renditions begin", "count", len(rungs), "of", names, "pid", c.cmd.Process.Pid)
 	queue := make(chan input, queued)
 	var count atomic.Int64
 	group.Go(c.wait)
@@ -92,11 +97,14 @@ func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 	group.Go(func() error { return feed(ctx, c.in, sources, origin, queue) })
 	for _, src := range sources {
 		group.Go(func() error { return s.pump(ctx, src, queue) })
+		if src.format.Kind() == media.Video {
+			group.Go(func() error { return s.awaitSource(ctx, src.name) })
+		}
 	}
 	for i, r := range rungs {
 		out := &output{r: bufio.NewReaderSize(c.outs[i], 64<<10), start: origin, want: r.format}
 		for _, src := range sources {
-			if src.name != r.source {
+			if src.of != r.origin() {
 				continue
 			}
 			out.want.FrameRate = src.format.FrameRate
@@ -144,21 +152,25 @@ func (s *staircase) open(ctx context.Context, rungs []*rung) (sources []*source,
 	c := s.in.Catalog()
 	opened := make(map[string]bool)
 	for _, r := range rungs {
-		if opened[r.source] {
+		if opened[r.origin()] {
 			continue
 		}
-		opened[r.source] = true
-		t, ok := c.Track(r.source)
-		if !ok {
-			return sources, fmt.Errorf("ladder: the catalog has no track %q", r.source)
+		opened[r.origin()] = true
+		name := r.source
+		if r.format.Kind() == media.Video {
+			name = s.choose()
 		}
-		reader, err := s.in.Frames(ctx, r.source)
+		t, ok := c.Track(name)
+		if !ok {
+			return sources, fmt.Errorf("ladder: the catalog has no track %q", name)
+		}
+		reader, err := s.in.Frames(ctx, name)
 		if err != nil {
 			return sources, fmt.Errorf("ladder: %w", err)
 		}
-		src := &source{name: r.source, number: len(sources) + 1, format: t.Format, reader: reader}
+		src := &source{name: name, of: r.origin(), number: len(sources) + 1, format: t.Format, reader: reader}
 		sources = append(sources, src)
-		src.track, _ = s.b.Broadcast().Track(r.source)
+		src.track, _ = s.b.Broadcast().Track(name)
 		if t.Format.Kind() == media.Audio {
 			continue // it may be silent, and its format is known
 		}
@@ -166,7 +178,7 @@ func (s *staircase) open(ctx context.Context, rungs []*rung) (sources []*source,
 		f, err := reader.Next(wait)
 		cancel()
 		if err != nil {
-			return sources, fmt.Errorf("ladder: first frame of %s: %w", r.source, err)
+			return sources, fmt.Errorf("ladder: first frame of %s: %w", name, err)
 		}
 		src.first = &f
 		src.format = *f.Format
