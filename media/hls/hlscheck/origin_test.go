@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,6 +208,9 @@ func (o *origin) reload(w http.ResponseWriter, r *http.Request, name string) {
 	o.playlist(w, r, o.media(name, time.Now(), q.Get("_HLS_skip")), cache)
 }
 
+// compressors are used again: each is most of a megabyte.
+var compressors = sync.Pool{New: func() any { z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return z }}
+
 func (o *origin) playlist(w http.ResponseWriter, r *http.Request, text, cache string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/vnd.apple.mpegurl")
@@ -222,9 +226,11 @@ func (o *origin) playlist(w http.ResponseWriter, r *http.Request, text, cache st
 	}
 	if !o.noGzip && r.Header.Get("Accept-Encoding") == "gzip" {
 		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
+		z := compressors.Get().(*gzip.Writer)
+		z.Reset(&b)
 		_, _ = z.Write([]byte(text))
 		_ = z.Close()
+		compressors.Put(z)
 		h.Set("Content-Encoding", "gzip")
 		text = b.String()
 	}

@@ -11,7 +11,7 @@ import (
 type stalls struct {
 	mu    sync.Mutex
 	last  time.Time // tick
-	spans []span // the last maxSpans
+	spans []span    // the last maxSpans
 	worst time.Duration
 	count int
 }
