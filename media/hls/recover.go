@@ -40,6 +40,7 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	}
 	for _, r := range m.renditions {
 		r.trim()
+		r.restorePlan()
 	}
 	m.renderMultivariant()
 	if ended {
@@ -106,6 +107,27 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	m.renditions = append(m.renditions, r)
 	m.pathLocked(r)
 	return true
+}
+
+// restorePlan takes note of where the restored segments of pictures begin.
+func (r *rendition) restorePlan() {
+	if r.seg.audio {
+		return
+	}
+	all := r.listed
+	if r.begun() {
+		all = append(slices.Clone(all), r.open)
+	}
+	from := max(0, len(all)-maxCuts)
+	for i := from; i < len(all); i++ {
+		if all[i].entry.Discontinuity {
+			from = i
+		}
+	}
+	for i, s := range all[from:] {
+		msn := r.nextMSN - uint64(len(r.listed)) + uint64(from+i)
+		r.m.plan.begin(media.TimeOf(s.entry.Time), msn)
+	}
 }
 
 // maxAge keeps sums of times in range when the window is unlimited.

@@ -197,6 +197,50 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+// TestRecoveredLayers restores two layers, of which one finds less of the
+// broadcast upstream than the other: they are cut and numbered alike again.
+func TestRecoveredLayers(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := openStore(t, dvr.Config{Dir: dir})
+		m := NewMuxer(Config{Window: 10 * time.Minute})
+		m.Store(begin(t, s))
+		at := wall()
+		layers := func(gopsOf int) (high, low script) {
+			return video("high", &vp9, at, gops(gopsOf, 30, 30)...), video("low", &vp9, at, gops(gopsOf, 30, 30)...)
+		}
+		high, low := layers(22)
+		m.Start(tracks(high, low))
+		play(t, m, high, low)
+		synctest.Wait()
+		stop()
+
+		s, stop = openStore(t, dvr.Config{Dir: dir})
+		defer stop()
+		m = NewMuxer(Config{Window: 10 * time.Minute})
+		if !m.Store(resume(t, s)) {
+			t.Fatal("nothing was restored")
+		}
+		high, low = layers(60)
+		high.frames, low.frames = high.frames[20*30:], low.frames[25*30:]
+		m.Start(tracks(high, low))
+		play(t, m, high, low)
+		m.Close()
+		synctest.Wait()
+		a, b := listed(t, m, "high"), listed(t, m, "low")
+		same := 0
+		for i := range min(len(a.Segments), len(b.Segments)) {
+			if a.Segments[i].Time.Equal(b.Segments[i].Time) {
+				same++
+			}
+		}
+		if a.MediaSequence != b.MediaSequence || !a.Segments[len(a.Segments)-1].Time.Equal(b.Segments[len(b.Segments)-1].Time) ||
+			len(a.Segments) != len(b.Segments) || same < len(a.Segments)-2 {
+			t.Errorf("%d of %d segments begin alike\n%s\n%s", same, len(a.Segments), a.Append(nil), b.Append(nil))
+		}
+	})
+}
+
 // TestFormats keeps all that is known of a format, whatever that is.
 func TestFormats(t *testing.T) {
 	for _, f := range []media.Format{h264, vp9, opus, aac, {Codec: media.H265, MIME: "hvc1", FrameRate: 59.94, Bitrate: 5}} {
