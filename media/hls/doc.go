@@ -40,6 +40,10 @@
 // Each video rendition has an I-frame playlist beside it: the key frame that
 // each segment starts with, which is a chunk of its own, by byte range.
 //
+// Tracks of text become WebVTT renditions that have the segments and parts of
+// the first picture, or sound. Room events become date ranges: see
+// Muxer.AddEvent.
+//
 // Times in the media count from the Unix epoch, so that what two muxers of one
 // broadcast make fits together. Their numbers and names do not: a segment may
 // begin at another key frame here than there. A viewer therefore has to stay
