@@ -110,7 +110,6 @@ type FetchCursor struct {
 	location     moq.Location
 	itemIsObject bool // the last item is an Object
 	hasObject    bool // there was an Object
-	object       moq.Location
 	priority     uint8
 	hasSubgroup  bool // the last Object has a Subgroup
 	subgroup     uint64
@@ -253,7 +252,6 @@ func (c *FetchCursor) advance(it FetchItem) {
 		return // the prior Subgroup and priority stay those of the last Object
 	}
 	c.hasObject = true
-	c.object = it.Location
 	c.priority = it.Priority
 	c.hasSubgroup = !it.Datagram
 	c.subgroup = it.Subgroup
@@ -372,7 +370,9 @@ func (c *FetchCursor) parseObject(d *decoder, flags uint64) (it FetchItem) {
 }
 
 // parseWhole reads an Object of draft 16, whose IDs are whole. Fields that are
-// left out are those of "the prior Object", which the end of a range is not.
+// left out are those of "the prior Object". After the end of a range the Group
+// and Object are those of its end, as draft 17 made clear: no Object that may
+// come there is named otherwise.
 func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
 	it.Datagram = flags&fetchDatagram != 0
 	subgroup := flags & fetchSubgroupMask
@@ -387,8 +387,8 @@ func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
 	if flags&fetchGroupID != 0 {
 		it.Location.Group = d.varint()
 	} else {
-		refers(c.hasObject, "group")
-		it.Location.Group = c.object.Group
+		refers(c.started, "group")
+		it.Location.Group = c.location.Group
 	}
 	switch subgroup {
 	case fetchSubgroupPrior:
@@ -403,8 +403,8 @@ func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
 	if flags&fetchObjectID != 0 {
 		it.Location.Object = d.varint()
 	} else {
-		refers(c.hasObject, "object")
-		it.Location.Object = c.object.Object + 1
+		refers(c.started, "object")
+		it.Location.Object = c.location.Object + 1
 	}
 	if it.Subgroup > maxQUICVarint || it.Location.Object > maxQUICVarint {
 		d.fail(violation("ID of an object on a fetch stream exceeds 2^62-1"))
