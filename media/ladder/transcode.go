@@ -82,7 +82,8 @@ func (s *staircase) transcode(ctx context.Context) (frames int64, err error) {
 		s.log.Debug("ffmpeg", "says", line)
 	})
 	if err != nil {
-		return 0, err
+		group.Go(func() error { return err }) // and ctx ends
+		return 0, group.Wait()
 	}
 	names := make([]string, len(sources))
 	for i, src := range sources {
