@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -49,7 +50,6 @@ type loader struct {
 	parts   map[uint64][]loadedPart
 	held    int
 	loaded  int
-	again   int
 	measure measure
 }
 
@@ -226,7 +226,7 @@ func (l *loader) fetch(ctx context.Context, src source, what string, line int) *
 	if ctx.Err() != nil {
 		return nil
 	}
-	if err == errTooLarge {
+	if errors.Is(err, errTooLarge) {
 		l.run.sink.add(ruleNotLooked, l.at("", line), "%s: larger than %d bytes", clip(src.url), maxMedia)
 		return nil
 	}

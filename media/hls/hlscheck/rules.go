@@ -101,7 +101,7 @@ var (
 		"segments within three target durations of the end keep their parts")
 	rulePartsOld = rule("parts-old", Warning, "rfc8216bis §6.2.2",
 		"parts are dropped beyond three target durations from the end")
-	ruleFirstPart = rule("first-part", Error, "rfc8216bis §4.4.3.5",
+	ruleFirstPart = rule("first-part", Error, "rfc8216bis §4.4.2.1",
 		"with EXT-X-INDEPENDENT-SEGMENTS the first part of a segment is INDEPENDENT")
 	ruleGapIndependent = rule("gap-independent", Error, "rfc8216bis §4.4.4.9",
 		"a part that is not available is not INDEPENDENT")
@@ -285,11 +285,11 @@ var (
 var (
 	ruleMalformed = rule("mp4-malformed", Error, "ISO/IEC 14496-12 §4.2, §8",
 		"initialization segments, parts and segments are well-formed fragmented MP4")
-	ruleInit = rule("init-segment", Error, "rfc8216bis §3.1.2",
+	ruleInit = rule("init-segment", Error, "rfc8216bis §3.1",
 		"an initialization segment has ftyp, moov with mvex and at least one track, and no sample")
 	ruleTracks = rule("tracks", Error, "authoring 2.17",
 		"a segment has the tracks of its initialization segment, and one audio track at most")
-	ruleSegmentStart = rule("segment-start", Error, "authoring 7.4; rfc8216bis §4.4.3.5",
+	ruleSegmentStart = rule("segment-start", Error, "authoring 7.4; rfc8216bis §4.4.2.1",
 		"video segments start with a key frame")
 	ruleSegmentDuration = rule("segment-duration", Error, "authoring 8.1",
 		"EXTINF sums up to the media's own time within one frame")

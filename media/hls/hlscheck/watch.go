@@ -14,15 +14,13 @@ import (
 // hinted parts and for probes, all of which have ended when run returns.
 type watcher struct {
 	*stream
-	f      *fetcher
-	load   *loader
-	wg     sync.WaitGroup
-	cancel context.CancelFunc
+	f    *fetcher
+	load *loader
+	wg   sync.WaitGroup
 
 	reloads    int
 	newSegment time.Time // when one was last added
 	newPart    time.Time
-	refetched  bool
 	pending    []pendingReport
 	goneBusy   map[*Rule]chan struct{}
 }
