@@ -355,8 +355,8 @@ func TestBusy(t *testing.T) {
 		if !s.Slow() || l.After(func() { t.Error("called though refused") }) {
 			t.Error("a disk that stands still is waited for")
 		}
-		taken := 0
-		for l.Write(Record{Segment: &Segment{}}, "f", blob(make([]byte, 1<<20)), nil) {
+		taken, big := 0, blob(make([]byte, 1<<20))
+		for l.Write(Record{Segment: &Segment{}}, "f", big, nil) {
 			taken++
 		}
 		if taken == 0 || taken > maxQueued>>20 {
