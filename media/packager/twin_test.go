@@ -229,3 +229,31 @@ func TestNoTwin(t *testing.T) {
 		b.Close(nil)
 	})
 }
+
+// BenchmarkTwin is what a frame costs the packager when nobody reads CMAF and
+// when somebody does.
+func BenchmarkTwin(b *testing.B) {
+	for _, read := range []bool{false, true} {
+		b.Run(map[bool]string{false: "unread", true: "read"}[read], func(b *testing.B) {
+			broadcast := New(ns, Config{})
+			w, err := broadcast.AddTrack(*opus)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if read {
+				twin, _ := broadcast.Broadcast().Track("audio0" + twinSuffix)
+				defer twin.NewReader(moq.ReaderConfig{}).Close()
+			}
+			f := media.Frame{PTS: media.TimeOf(time.Now()), Key: true, Data: make([]byte, 160), Format: opus}
+			f.Data[0] = 0xfc // one frame of 20 ms
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := w.WriteFrame(f); err != nil {
+					b.Fatal(err)
+				}
+				f.PTS = f.PTS.Add(20 * time.Millisecond)
+			}
+			broadcast.Close(nil)
+		})
+	}
+}
