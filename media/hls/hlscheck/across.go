@@ -158,13 +158,15 @@ func (r *run) measuredRules() {
 	if len(r.declared) == 0 {
 		return
 	}
-	last := r.declared[len(r.declared)-1]
-	for i := range last.variants {
-		v := last.variants[i]
+	// The streams have the URIs of the first: those of a later one may carry
+	// another viewer's ticket.
+	first := r.declared[0]
+	for i := range first.variants {
+		v := first.variants[i]
 		v.codecs = slices.Clone(v.codecs)
 		sizes := map[[2]int]bool{{v.width, v.height}: true}
 		for _, m := range r.declared {
-			if len(m.variants) != len(last.variants) {
+			if len(m.variants) != len(first.variants) {
 				continue
 			}
 			o := &m.variants[i]
@@ -172,7 +174,7 @@ func (r *run) measuredRules() {
 			v.codecs = append(v.codecs, o.codecs...)
 			sizes[[2]int{o.width, o.height}] = true
 		}
-		r.variant(last, &v, sizes)
+		r.variant(first, &v, sizes)
 	}
 }
 

@@ -24,7 +24,10 @@ import (
 // seconds at 50 Mbit/s.
 const maxMedia = 64 << 20
 
-// origin is what requests pretend to come from: a page elsewhere.
+// maxPart bounds a hinted part in bytes: a second at 100 Mbit/s.
+const maxPart = 16 << 20
+
+// pageOrigin is what requests pretend to come from: a page elsewhere.
 const pageOrigin = "https://player.example"
 
 // fetcher makes all requests.
@@ -170,6 +173,11 @@ func (f *fetcher) playlist(ctx context.Context, rawURL string) (*answer, error) 
 // media loads a part, a segment or an initialization segment.
 func (f *fetcher) media(ctx context.Context, s source) (*answer, error) {
 	return f.do(ctx, request{url: s.url, bytes: s.bytes, ranged: s.bytes != wholeFile, limit: maxMedia})
+}
+
+// part loads a part that was hinted.
+func (f *fetcher) part(ctx context.Context, s source) (*answer, error) {
+	return f.do(ctx, request{url: s.url, limit: maxPart})
 }
 
 // loopback tells whether rawURL is on this machine.

@@ -16,7 +16,9 @@ const (
 	// maxQueue bounds the media that waits to be loaded.
 	maxQueue = 1024
 	// maxHeld bounds the bytes of parts that wait for their segment.
-	maxHeld = 96 << 20
+	maxHeld = 32 << 20
+	// maxHints bounds the hinted parts that are under way or not yet listed.
+	maxHints = 4
 	// maxInits bounds the initialization segments that are remembered.
 	maxInits = 16
 	// recent is how many segments of a live playlist are loaded at the start.
@@ -130,7 +132,7 @@ func (l *loader) ahead(ctx context.Context, wg *sync.WaitGroup, src source, part
 		return
 	}
 	// A hint that was not kept, or whose part nobody took, gives way.
-	if len(l.hints) >= 8 {
+	if len(l.hints) >= maxHints {
 		for k, h := range l.hints {
 			h.cancel()
 			delete(l.hints, k)
@@ -142,7 +144,7 @@ func (l *loader) ahead(ctx context.Context, wg *sync.WaitGroup, src source, part
 	wg.Go(func() {
 		defer close(h.done)
 		defer cancel()
-		h.a, h.err = l.f.media(limited, src)
+		h.a, h.err = l.f.part(limited, src)
 		if h.err == nil && h.a.ok() {
 			l.trickled(limited, src, h.a, part)
 		}
