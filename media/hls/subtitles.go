@@ -32,6 +32,7 @@ const (
 // It is guarded by Muxer.mu.
 type captions struct {
 	leader *rendition // of the open segment; nil: there is none
+	led    *rendition // the leader of the newest segment
 	start  media.Time // of the open segment
 	end    media.Time // of its last part
 	cues   []*cue     // in order of arrival
@@ -148,15 +149,44 @@ func (m *Muxer) leaderLocked() *rendition {
 // followPart adds a part as long as the leader's newest one.
 func (r *rendition) followPart(leader *rendition, dur time.Duration) {
 	c := r.text
-	if c.leader != nil && c.leader != leader {
-		r.closeText() // another one leads now
+	switch {
+	case c.led != nil && c.led != leader && r.disc == r.m.disc:
+		r.catchUp(leader)
+		return
+	case c.leader != nil && c.leader != leader:
+		r.closeText() // another timeline
 	}
 	if c.leader == nil {
 		if len(leader.open.entry.Parts) != 1 {
 			return // wait for a whole segment
 		}
-		r.openText(leader)
+		r.openText(leader, leader.open.entry.Time)
 	}
+	r.addText(dur)
+}
+
+// catchUp goes on with another leader, of the same timeline, where the text
+// ends: with a segment that reaches as far as the leader's newest part.
+func (r *rendition) catchUp(leader *rendition) {
+	c, to := r.text, media.TimeOf(leader.open.entry.Time).Add(leader.open.entry.Duration)
+	ahead := to.Sub(c.end)
+	if ahead <= 0 {
+		return // it has not come so far
+	}
+	r.closeText()
+	if ahead > targetDuration {
+		c.led = nil // begin anew, with its next segment
+		return
+	}
+	r.openText(leader, c.end.Wall().UTC())
+	for left := ahead; left > 0; left -= partTarget {
+		r.addText(min(left, partTarget))
+	}
+}
+
+// addText adds a part.
+func (r *rendition) addText(dur time.Duration) {
+	c := r.text
 	from := c.end
 	c.end = c.end.Add(dur)
 	body := c.file(c.start, func(q *cue) bool {
@@ -175,11 +205,10 @@ func (r *rendition) followPart(leader *rendition, dur time.Duration) {
 	r.added(part)
 }
 
-// openText begins a segment where the leader has begun one.
-func (r *rendition) openText(leader *rendition) {
+// openText begins a segment at the given time.
+func (r *rendition) openText(leader *rendition, at time.Time) {
 	c := r.text
-	at := leader.open.entry.Time
-	c.leader, c.start, c.end = leader, media.TimeOf(at), media.TimeOf(at)
+	c.leader, c.led, c.start, c.end = leader, leader, media.TimeOf(at), media.TimeOf(at)
 	if r.empty() {
 		// The same numbers as the leader's, as far as that goes.
 		r.nextMSN = max(r.nextMSN, leader.nextMSN)

@@ -164,6 +164,72 @@ func TestSubtitlesLate(t *testing.T) {
 	})
 }
 
+// TestSubtitlesOfSound: without pictures, text follows the sound and events
+// are with it. When the picture goes, and when it comes back, text goes on
+// without a hole.
+func TestSubtitlesOfSound(t *testing.T) {
+	for name, pictured := range map[string]bool{"alone": false, "picture comes and goes": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := NewMuxer(Config{})
+				o := observe(t, m)
+				start := wall()
+				v := video("video0", &h264, start, gops(6, 60, 30)...)
+				later := video("video0", &h264, start+24_000_000, gops(8, 60, 30)...)
+				a := audio("audio0", &aac, start, 1024*time.Second/48000, 40*48000/1024)
+				sound := append(tracks(a), Track{"text0", german})
+				m.Start(sound)
+				if pictured {
+					m.Start(append(tracks(v), sound...))
+				}
+				at := 0
+				if err := m.AddEvent(message("hello", start+1_000_000, "hi")); err != nil {
+					t.Fatal(err)
+				}
+				write := func(s script, until media.Time) {
+					for ; at < len(a.frames) && a.frames[at].PTS < until; at++ {
+						for len(s.frames) > 0 && s.frames[0].PTS <= a.frames[at].PTS {
+							if err := m.WriteFrame("video0", s.frames[0], false); err != nil {
+								t.Fatal(err)
+							}
+							s.frames = s.frames[1:]
+						}
+						if err := m.WriteFrame("audio0", a.frames[at], false); err != nil {
+							t.Fatal(err)
+						}
+						time.Sleep(21333 * time.Microsecond)
+					}
+				}
+				if pictured {
+					write(v, start+12_000_000)
+					m.Start(sound)
+					write(script{}, start+24_000_000)
+					m.Start(append(tracks(v), sound...))
+					write(later, start+40_000_000)
+				} else {
+					write(script{}, start+40_000_000)
+					if p := o.last["audio0"]; len(p.DateRanges) != 1 || p.DateRanges[0].ID != "hello" {
+						t.Errorf("date ranges %+v", p.DateRanges)
+					}
+				}
+				m.Close()
+				var end time.Time
+				total := time.Duration(0)
+				for _, s := range o.ordered("text0") {
+					if d := s.Time.Sub(end).Abs(); !end.IsZero() && d > 2*time.Millisecond {
+						t.Errorf("a segment at %v behind one that ends at %v", s.Time, end)
+					}
+					end = s.Time.Add(s.Duration)
+					total += s.Duration
+				}
+				if total < 39*time.Second {
+					t.Errorf("%v of text beside 40 s of sound", total)
+				}
+			})
+		})
+	}
+}
+
 // TestSubtitlesMultivariant looks at the renditions that a player is offered,
 // two of them with the same label, through a restart of the publisher.
 func TestSubtitlesMultivariant(t *testing.T) {
