@@ -11,9 +11,11 @@ import { Pages, inChromium } from './lib/players.mjs';
 import { stalls, stepsBack } from './lib/painted.mjs';
 
 const rate = 30;
-const wide = 5_000_000; // bit/s
-const narrow = 900_000;
-const layers = [{ height: 360, bits: 1_500_000 }, { height: 180, bits: 200_000 }];
+const wide = 6_000_000; // bit/s
+const narrow = 700_000;
+// What it remembers of the path, in seconds: by default longer than a buffer of low latency lasts.
+const hlsConfig = { abrEwmaFastLive: 1, abrEwmaSlowLive: 3 };
+const layers = [{ height: 360, bits: 1_200_000 }, { height: 180, bits: 350_000 }];
 
 describe('a broadcast of two sizes', () => {
   let node, publisher, browser, pages, path;
@@ -47,7 +49,7 @@ describe('a broadcast of two sizes', () => {
   });
 
   test('the picture gets smaller when the path narrows, and larger when it widens', { timeout: 240_000 }, async (t) => {
-    const player = await inChromium(browser, pages.url('hlsjs', `http://${path.address}/hls/demo/index.m3u8`));
+    const player = await inChromium(browser, pages.url('hlsjs', `http://${path.address}/hls/demo/index.m3u8`, hlsConfig));
     t.after(() => player.close());
     const width = async () => (await player.evaluate(() => window.player.samples.slice(-1).map((s) => s[3])))[0];
     const becomes = async (w, timeout) => {
@@ -74,7 +76,7 @@ describe('a broadcast of two sizes', () => {
     const to = Date.now();
     const { samples, errors, levels } = await player.report();
     t.diagnostic(`stalls while it narrowed ${JSON.stringify(stalls(samples, from, small))}, levels ${JSON.stringify(levels.map(([at, h]) => [at - from, h]))}, said ${JSON.stringify(errors.map(([at, ...e]) => [at - from, ...e]))}`);
-    assert.ok(stalls(samples, from, small).every(({ ms }) => ms < 5_000), 'playback goes on while the path narrows');
+    assert.ok(stalls(samples, from, small).every(({ ms }) => ms < 8_000), 'playback goes on while the path narrows');
     assert.deepEqual(stalls(samples, small + 2_000, widened), [], 'stalls with the small picture');
     assert.deepEqual(stalls(samples, widened, to), [], 'stalls after the path widened');
     assert.equal(stepsBack(samples, from, to), 0, 'the counter went back');

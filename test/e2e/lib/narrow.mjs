@@ -2,6 +2,7 @@
 // bits a second toward the client, all connections together.
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Bytes that are let through at a time. */
 const quantum = 4096;
@@ -15,16 +16,13 @@ export class NarrowPath {
     const [host, port] = [target.slice(0, target.lastIndexOf(':')), Number(target.slice(target.lastIndexOf(':') + 1))];
     p.bitsPerSecond = Infinity;
     p.sockets = new Set();
-    p.waiting = []; // {send, size}: one for each connection that has something for the client
-    p.allowance = burst;
-    p.refilled = performance.now();
-    p.timer = setInterval(() => p.#pass(), 5);
+    p.free = 0; // when, on performance's clock, all that was let through has passed
     p.server = createServer((client) => {
       const server = connect(port, host);
       for (const s of [client, server]) {
         p.sockets.add(s);
         s.setNoDelay(true);
-        s.on('error', () => {});
+        s.on('error', () => {}); // it is closed next
         s.on('close', () => {
           p.sockets.delete(s);
           client.destroy();
@@ -45,7 +43,7 @@ export class NarrowPath {
       for await (const data of from) {
         for (let at = 0; at < data.length; at += quantum) {
           const piece = data.subarray(at, at + quantum);
-          if (this.bitsPerSecond !== Infinity) await new Promise((send) => this.waiting.push({ send, size: piece.length }));
+          await this.#turn(piece.length);
           if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
         }
       }
@@ -55,23 +53,16 @@ export class NarrowPath {
     }
   }
 
-  /** Lets the connections send in turns. */
-  #pass() {
+  /** Waits until so many bytes have passed behind all that wait already. */
+  async #turn(bytes) {
     const now = performance.now();
-    const rate = this.bitsPerSecond / 8000; // bytes a millisecond
-    this.allowance = rate === Infinity ? Infinity : Math.min(burst, (this.allowance === Infinity ? 0 : this.allowance) + (now - this.refilled) * rate);
-    this.refilled = now;
-    while (this.waiting.length > 0 && this.allowance > 0) {
-      const { send, size } = this.waiting.shift();
-      this.allowance -= size;
-      send();
-    }
+    const perByte = 8000 / this.bitsPerSecond; // ms
+    this.free = Math.max(this.free, now - burst * perByte) + bytes * perByte;
+    if (this.free > now + 1) await sleep(this.free - now);
   }
 
   close() {
-    clearInterval(this.timer);
     for (const s of this.sockets) s.destroy();
-    for (const { send } of this.waiting.splice(0)) send();
     this.server.close();
   }
 }
