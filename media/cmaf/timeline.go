@@ -140,7 +140,7 @@ const MaxReorder = 16
 // lost frames and irregular rates do it no harm.
 type Reorder struct {
 	depth  int
-	step   int64   // assumed frame duration before the first frame, ticks
+	step   int64   // frame duration, ticks: assumed at first, then of the last frame
 	window []int64 // presentation times not yet used, rising
 	last   int64
 	primed bool
@@ -156,12 +156,22 @@ func NewReorder(f *media.Format) Reorder {
 	return Reorder{depth: ReorderDepth(f), step: step}
 }
 
+// Restart begins anew behind a hole: the next frame is a key frame, and the
+// frames before it say nothing of its decode time but how far apart frames
+// are, and how deep they are reordered.
+func (r *Reorder) Restart() { r.window, r.primed = nil, false }
+
+// Step is how long the last frame lasted, in ticks, or what is assumed before
+// there are two.
+func (r *Reorder) Step() int64 { return r.step }
+
 // Next takes the presentation time of the next frame in decode order, in
 // ticks, and returns its decode time. Decode times rise strictly. A stream
 // that reorders deeper than it declared gets a few decode times above the
 // presentation time before Reorder has adapted.
 func (r *Reorder) Next(pts int64) int64 {
-	if !r.primed {
+	first := !r.primed
+	if first {
 		r.primed = true
 		for i := r.depth; i > 0; i-- {
 			r.window = append(r.window, pts-int64(i)*r.step)
@@ -176,6 +186,9 @@ func (r *Reorder) Next(pts int64) int64 {
 	} else {
 		dts = max(dts, r.window[0])
 		r.window = slices.Delete(r.window, 0, 1)
+	}
+	if !first {
+		r.step = dts - r.last
 	}
 	r.last = dts
 	return dts

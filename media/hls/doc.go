@@ -15,6 +15,8 @@
 //   - A segment starts at the first key frame once the one before it lasts
 //     4 s (1 s for the very first, which a viewer waits for). A publisher that sends none for 10 s gets a segment that starts
 //     without; nothing else keeps TARGETDURATION.
+//     Where key frames are up to seven seconds apart and irregular, a segment
+//     may end after 3 s already, so that the next one does not come too late.
 //   - The video tracks of a broadcast share a plan: the first of them that
 //     comes to a key frame when a segment is due sets a cut, and the others
 //     cut at the same key frame, or at their next one where theirs do not

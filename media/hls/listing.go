@@ -45,7 +45,11 @@ type partFile struct {
 // addChunk implements segmentSink.
 func (r *rendition) addChunk(samples []cmaf.Sample, at int64) {
 	if r.open == nil {
-		r.openSegment(at)
+		shown := at + r.offset
+		if len(samples) > 0 && samples[0].Sync {
+			shown = at + int64(samples[0].Offset) // a later key frame may have come meanwhile
+		}
+		r.openSegment(shown)
 	}
 	s := r.open
 	r.sequence++
@@ -123,7 +127,7 @@ const gapURI = "gap.m4s"
 // addGap implements segmentSink.
 func (r *rendition) addGap(at, dur int64) {
 	if r.open == nil {
-		r.openSegment(at)
+		r.openSegment(at + r.offset)
 	}
 	part := playlist.Part{Duration: r.seconds(dur), URI: gapURI, Gap: true}
 	r.recordPart("", cmaf.Buffer{}, dvr.Part{Duration: part.Duration, Gap: true}, at+dur)
@@ -141,12 +145,13 @@ func (r *rendition) added(part playlist.Part) {
 	r.m.follow(r, part)
 }
 
-// openSegment begins a segment at the given decode time.
-func (r *rendition) openSegment(at int64) {
-	r.enterPlan(at)
+// openSegment begins a segment whose first sample is presented at shown.
+func (r *rendition) openSegment(shown int64) {
+	start := r.clock.Time(shown)
+	r.enterPlan(start)
 	r.open = &segment{entry: playlist.Segment{
 		Map:  r.mediaURI(r.init.file),
-		Time: r.clock.Time(at + r.offset).Wall().UTC().Truncate(time.Millisecond),
+		Time: start.Wall().UTC().Truncate(time.Millisecond),
 	}}
 	r.applyDiscontinuity()
 	r.open.file = r.segmentFile()

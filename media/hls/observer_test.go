@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
@@ -17,11 +16,20 @@ import (
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
+// failer is what observer needs of *testing.T and *rapid.T.
+type failer interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // observer plays the strictest client there is: it reads every version of
 // every playlist, applies every delta update, and holds all of them against
 // the rules.
 type observer struct {
-	t     *testing.T
+	t     failer
 	m     *Muxer
 	allow map[string]bool // rules that the input makes impossible to keep
 	last  map[string]*playlist.Media
@@ -32,7 +40,7 @@ type observer struct {
 	bodies   map[string][]byte // by "rendition/URI"
 }
 
-func observe(t *testing.T, m *Muxer, allow ...string) *observer {
+func observe(t failer, m *Muxer, allow ...string) *observer {
 	o := &observer{
 		t: t, m: m, allow: make(map[string]bool), last: make(map[string]*playlist.Media), seen: make(map[string]int),
 		segments: make(map[string]map[uint64]playlist.Segment), bodies: make(map[string][]byte),
@@ -287,7 +295,7 @@ func (o *observer) describe(track string) string {
 func wall() media.Time { return media.TimeOf(time.Now()) }
 
 // content reads all of a body.
-func content(t *testing.T, b body) []byte {
+func content(t failer, b body) []byte {
 	t.Helper()
 	out, err := io.ReadAll(b.Open())
 	if n, ok := b.Len(); err != nil || !ok || n != int64(len(out)) {

@@ -18,6 +18,9 @@ import (
 // its segment can grow.
 type plan struct {
 	cuts []cut // rising; a discontinuity empties it
+
+	gops [16]time.Duration // how far key frames were apart of late
+	gop  int               // the next of gops to be replaced
 }
 
 type cut struct {
@@ -26,6 +29,9 @@ type cut struct {
 }
 
 const (
+	// segmentFloor is what segments last at least where the publisher's key
+	// frames are irregular and up to seven seconds apart.
+	segmentFloor = 3 * time.Second
 	// maxCuts bounds the memory of a plan: minutes more than tracks are apart.
 	maxCuts = 64
 	// sameCut is how far key frames may be apart that count as one: less than
@@ -77,12 +83,23 @@ func (p *plan) begin(t media.Time, msn uint64) {
 	}
 }
 
-// least is how far apart cuts are: less counts for the first two only.
+// keyAfter takes note of how far apart two key frames of a track are. What is
+// more than a target duration can be helped by no plan.
+func (p *plan) keyAfter(d time.Duration) {
+	if d <= targetDuration {
+		p.gops[p.gop] = d
+		p.gop = (p.gop + 1) % len(p.gops)
+	}
+}
+
+// least is how far apart cuts are: less counts for the first two only. Where
+// key frames are so far apart that one just before would make the segment
+// too long, it is down to what media sequence numbers count on.
 func (p *plan) least(least time.Duration) time.Duration {
 	if len(p.cuts) > 1 {
-		return segmentMin
+		least = segmentMin
 	}
-	return least
+	return min(least, max(targetDuration-slices.Max(p.gops[:]), segmentFloor))
 }
 
 // due tells whether the segment of the given number, which lasts lasts so
@@ -90,7 +107,7 @@ func (p *plan) least(least time.Duration) time.Duration {
 func (p *plan) due(t media.Time, msn uint64, lasts, least time.Duration) bool {
 	i := p.before(t)
 	if i < 0 {
-		return lasts >= least-sameCut
+		return lasts >= p.least(least)-sameCut
 	}
 	c := p.cuts[i]
 	want := c.msn // number of the segment that begins at t, or has begun before
@@ -115,12 +132,12 @@ func (r *rendition) planned(at, lasts, least int64) bool {
 	return r.m.plan.due(t, r.nextMSN, r.seconds(lasts), r.seconds(least))
 }
 
-// enterPlan is called before a segment of pictures is opened.
-func (r *rendition) enterPlan(at int64) {
+// enterPlan is called before a segment whose first picture is shown at t is
+// opened.
+func (r *rendition) enterPlan(t media.Time) {
 	if r.seg.audio {
 		return
 	}
-	t := r.clock.Time(at + r.offset)
 	if r.empty() {
 		if msn, ok := r.m.plan.number(t); ok {
 			r.startMSN, r.nextMSN = msn, msn

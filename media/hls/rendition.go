@@ -40,6 +40,7 @@ type rendition struct {
 	behind bool       // the timeline ends where that of another Muxer did
 	primed bool       // while behind: order has seen a key frame
 	still  []byte     // the last key frame
+	keyAt  int64      // presentation time of the last key frame, in ticks; 0: none yet
 	due    int64      // decode time of what fill adds next
 	came   time.Time  // when the last frame was written
 	last   int64      // highest presentation time of the timeline, in ticks

@@ -25,7 +25,7 @@ func line(start media.Time, d time.Duration, text string) media.Frame {
 }
 
 // vtt reads a WebVTT file of a segment and returns its cues at their times.
-func vtt(t *testing.T, b []byte, segment media.Time) (cues []string) {
+func vtt(t failer, b []byte, segment media.Time) (cues []string) {
 	t.Helper()
 	const head = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"
 	if !strings.HasPrefix(string(b), head) {

@@ -110,6 +110,12 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		}
 		pts = dts // sound is presented as it is decoded
 	} else {
+		if key && r.seg.have && pts-r.last > r.order.Step()*3/2 {
+			// Decode times are those of earlier pictures: without this the
+			// hole would show in them some frames late, and the segment that
+			// ends here would seem to end before it.
+			r.order.Restart()
+		}
 		dts = r.order.Next(pts)
 	}
 	r.last = max(r.last, pts)
@@ -117,6 +123,10 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		dts = max(dts, r.seg.at+1)
 	}
 	if key {
+		if !r.seg.audio && !lost && r.keyAt > 0 && pts > r.keyAt {
+			r.m.plan.keyAfter(r.seconds(pts - r.keyAt))
+		}
+		r.keyAt = pts
 		r.offset = pts - dts
 		r.still = f.Data
 	}
@@ -258,7 +268,11 @@ func (r *rendition) restart(pts int64) (dts int64, order cmaf.Reorder) {
 	if r.seg.audio {
 		return pts, order
 	}
-	try := cmaf.NewReorder(r.format)
+	if r.timed {
+		order = r.order
+		order.Restart()
+	}
+	try := order
 	return try.Next(pts), order
 }
 
@@ -269,5 +283,5 @@ func (r *rendition) finish() {
 	if r.seg != nil {
 		r.seg.finish()
 	}
-	r.timed, r.filled, r.behind = false, false, false
+	r.timed, r.filled, r.behind, r.keyAt = false, false, false, 0
 }
