@@ -72,6 +72,10 @@ type Config struct {
 	// BlockTimeout is how long a request may wait for a part or a playlist;
 	// 9 s by default, a second less than hls.js waits for a first byte.
 	BlockTimeout time.Duration
+	// Trickle sends the part in progress as its bytes come. Without, it is held
+	// back until it can go at the speed of the line, which is what players
+	// measure by it (rfc8216bis, section 6.2.6).
+	Trickle bool
 	// MediaKey names the folder of media made now, a path element. Nobody can
 	// load media without knowing it, and it is learned from playlists only: a
 	// key that changes shuts out those who may no longer read playlists. It is

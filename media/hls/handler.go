@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,13 +33,21 @@ const (
 	cacheNever    = "no-store"
 )
 
-// caching returns the Cache-Control of an answer to r. What was given for a
-// credential in a header must not be given to others (RFC 9111, section 3.5).
-func caching(r *http.Request, cache string) string {
-	if r.Header.Get("Authorization") != "" {
-		return strings.Replace(cache, "public", "private", 1)
+// setCaching says how long caches may keep an answer to r. What was given for
+// a credential must not be given to others (RFC 9111, section 3.5). A proxy
+// that asks AuthHandler about each viewer may share what was given for a pass:
+// it gets its own word (X-Accel-Expires of nginx), and as long as the pass is
+// part of the URL that it remembers, nobody else gets anything from it.
+func setCaching(h http.Header, r *http.Request, cache string) {
+	if pass := passIn(r); pass != "" || r.Header.Get("Authorization") != "" {
+		if pass != "" && cache == cacheBlocking {
+			h.Set("X-Accel-Expires", "10")
+		} else if pass != "" {
+			h.Set("X-Accel-Expires", "1")
+		}
+		cache = strings.Replace(cache, "public", "private", 1)
 	}
-	return cache
+	h.Set("Cache-Control", cache)
 }
 
 // ServeHTTP serves the path relative to the broadcast.
@@ -85,6 +94,13 @@ func (m *Muxer) serveMultivariant(w http.ResponseWriter, r *http.Request) {
 	text := m.multivariant.Load()
 	if text == nil {
 		refuseBusy(w, "the broadcast has not begun")
+		return
+	}
+	if pass := passIn(r); pass != "" {
+		// The same with the viewer's own way to the media playlists.
+		own := strings.NewReplacer(`"`+playlistFolder+"/"+openPass+"/", `"`+playlistFolder+"/"+pass+"/",
+			"\n"+playlistFolder+"/"+openPass+"/", "\n"+playlistFolder+"/"+pass+"/").Replace(string(text.plain()))
+		servePlaylist(w, r, render([]byte(own)), "private, no-store")
 		return
 	}
 	servePlaylist(w, r, text, cachePlaylist)
@@ -156,7 +172,12 @@ func (rd *rendition) servePlaylist(w http.ResponseWriter, r *http.Request) {
 		v = rd.wait(r, v, func(v *version) bool {
 			return v.full != nil && (!d.block || v.has(d.msn, d.part))
 		})
-		if v == nil {
+		switch {
+		case v != nil:
+		case errors.Is(context.Cause(r.Context()), errRevoked):
+			refuse(w, http.StatusForbidden, errNotAllowed.Error())
+			return
+		default:
 			refuseBusy(w, "nothing new in time")
 			return
 		}
@@ -204,10 +225,39 @@ func (rd *rendition) serveMedia(w http.ResponseWriter, r *http.Request, name str
 		return
 	}
 	if growing, ok := body.(follower); ok {
-		rd.servePart(w, r, name, growing)
-		return
+		if rd.m.cfg.Trickle {
+			rd.servePart(w, r, name, growing)
+			return
+		}
+		if !rd.awaitPart(w, r, growing) {
+			return
+		}
 	}
 	serveMedia(w, r, name, rd.mediaType(), body)
+}
+
+// awaitPart waits until a part is whole. It answers the request itself when
+// the part does not come.
+func (rd *rendition) awaitPart(w http.ResponseWriter, r *http.Request, body follower) bool {
+	ctx, cancel := context.WithTimeout(r.Context(), rd.m.cfg.BlockTimeout)
+	defer cancel()
+	for {
+		n, complete := body.Len()
+		if complete {
+			return true
+		}
+		switch _, err := body.Next(ctx, n); {
+		case err == nil, errors.Is(err, io.EOF):
+		case errors.Is(err, errGivenUp):
+			refuse(w, http.StatusNotFound, "the broadcast ended before this part")
+			return false
+		case r.Context().Err() != nil:
+			return false
+		default:
+			refuseBusy(w, "the part did not come in time")
+			return false
+		}
+	}
 }
 
 // servePart serves the hinted part from its first chunk on, as it is made.
@@ -238,7 +288,7 @@ func (rd *rendition) servePart(w http.ResponseWriter, r *http.Request, name stri
 			panic(http.ErrAbortHandler) // what was sent is no whole part: nobody may keep it
 		}
 		if at == 0 {
-			h.Set("Cache-Control", caching(r, cacheMedia))
+			setCaching(h, r, cacheMedia)
 			h.Set("ETag", `"`+name+`"`)
 			w.WriteHeader(http.StatusOK)
 			if r.Method == http.MethodHead {
@@ -268,7 +318,7 @@ func (rd *rendition) mediaType() string {
 func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body body) {
 	h := w.Header()
 	h.Set("Content-Type", typ)
-	h.Set("Cache-Control", caching(r, cacheMedia))
+	setCaching(h, r, cacheMedia)
 	h.Set("ETag", `"`+name+`"`) // names are never reused
 	if r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "" {
 		http.ServeContent(w, r, "", time.Time{}, body.Open())
@@ -286,7 +336,7 @@ func serveMedia(w http.ResponseWriter, r *http.Request, name, typ string, body b
 func servePlaylist(w http.ResponseWriter, r *http.Request, text *rendered, cache string) {
 	h := w.Header()
 	h.Set("Content-Type", typePlaylist)
-	h.Set("Cache-Control", caching(r, cache))
+	setCaching(h, r, cache)
 	h.Add("Vary", "Accept-Encoding")
 	packed := acceptsGzip(r.Header.Get("Accept-Encoding"))
 	etag := `"` + text.etag + `"`

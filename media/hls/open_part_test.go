@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,10 +111,39 @@ type recorder struct {
 func (r *recorder) Flush() { r.at = append(r.at, time.Now()) }
 
 // TestHintedPart asks for the part that is hinted, as a player does, before
-// it has begun: its chunks come while it is made.
+// it has begun: it comes at once when it is whole.
 func TestHintedPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMuxer(Config{})
+		v := video("video0", &vp9, wall(), gops(2, 60, 30)...)
+		m.Start(tracks(v))
+		var wg sync.WaitGroup
+		wg.Go(func() { feedMuxer(t, m, v) })
+		time.Sleep(3010 * time.Millisecond)
+		r := m.renditions[0]
+		hint := r.current.Load().hint
+		w := &recorder{ResponseRecorder: httptest.NewRecorder()}
+		asked := time.Now()
+		r.serveMedia(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/x", nil), hint)
+		if d := time.Since(asked); w.Code != http.StatusOK || d < 300*time.Millisecond || d > partTarget+100*time.Millisecond {
+			t.Errorf("status %d after %v", w.Code, d)
+		}
+		if len(w.at) != 0 || w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
+			t.Errorf("%d pieces, headers %v", len(w.at), w.Header())
+		}
+		body, ok := r.files.get(hint)
+		if !ok || !bytes.Equal(content(t, body), w.Body.Bytes()) {
+			t.Error("the part is not what was sent")
+		}
+		wg.Wait()
+		m.Close()
+	})
+}
+
+// TestTrickle asks for the hinted part where it is sent as it is made.
+func TestTrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMuxer(Config{Trickle: true})
 		observe(t, m)
 		v := video("video0", &vp9, wall(), gops(2, 60, 30)...)
 		m.Start(tracks(v))

@@ -2,9 +2,11 @@ package hls
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,9 +29,19 @@ type ServerConfig struct {
 	// see Muxer.AddEvent. Track "events" of ("room", room) by default. There
 	// need not be any.
 	Events func(room string) moq.FullTrackName
-	// Authorize decides whether the request may watch the room; nil lets
-	// everybody. Its error is answered with 403, its text stays here.
-	Authorize func(r *http.Request, room string) error
+	// Authorize decides whether the request may watch the room, by its
+	// Authorization header or ?jwt=; nil lets everybody. Its error is answered
+	// with 403, its text stays here. It is asked about each request for a
+	// multivariant playlist that brings a credential, and every other second
+	// about a request without, to know whether the room is open.
+	Authorize func(r *http.Request, room string) (Viewer, error)
+	// Secret signs the passes of viewers and makes the keys of media. Edges
+	// that share it can take each other's viewers over, and an edge keeps them
+	// through a restart. Random by default; 16 bytes at least.
+	Secret []byte
+	// KeyPeriod is how long media is made under one key; DefaultKeyPeriod by
+	// default.
+	KeyPeriod time.Duration
 	// AllowedOrigins are the web origins whose pages may play; empty: any.
 	AllowedOrigins []string
 	// MaxRooms bounds the broadcasts muxed at a time; 64 by default. Further
@@ -63,6 +75,13 @@ func (c ServerConfig) withDefaults() ServerConfig {
 			return moq.FullTrackName{Namespace: moq.Namespace{"room", room}, Track: "events"}
 		}
 	}
+	if len(c.Secret) == 0 {
+		c.Secret = make([]byte, 32)
+		_, _ = rand.Read(c.Secret) // it does not fail
+	}
+	if c.KeyPeriod <= 0 {
+		c.KeyPeriod = DefaultKeyPeriod
+	}
 	if c.MaxRooms <= 0 {
 		c.MaxRooms = 64
 	}
@@ -90,7 +109,8 @@ const Prefix = "/hls/"
 // Server serves /hls/{room}/index.m3u8 and what lies below it. A room is
 // muxed from its first request until Linger after its last.
 type Server struct {
-	cfg ServerConfig
+	cfg  ServerConfig
+	gate *gate
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil while it does not run
@@ -118,7 +138,11 @@ type room struct {
 
 // NewServer returns a Server. It serves once Run runs.
 func NewServer(cfg ServerConfig) *Server {
-	return &Server{cfg: cfg.withDefaults(), rooms: make(map[string]*room), leaving: make(map[string]chan struct{})}
+	cfg = cfg.withDefaults()
+	return &Server{
+		cfg: cfg, gate: newGate(cfg.Authorize, cfg.Secret, cfg.KeyPeriod),
+		rooms: make(map[string]*room), leaving: make(map[string]chan struct{}),
+	}
 }
 
 // Run lets the server mux until ctx is done. It owns two goroutines per room
@@ -183,8 +207,12 @@ func (s *Server) acquire(name string, start bool) (*room, error) {
 // openLocked begins to mux a room behind the one before, or anew.
 func (s *Server) openLocked(name string, before chan struct{}, anew bool) *room {
 	ctx, cancel := context.WithCancel(s.ctx)
+	cfg := s.cfg.Muxer
+	if cfg.MediaKey == nil {
+		cfg.MediaKey = func() string { return s.gate.mediaKey(name) }
+	}
 	rm := &room{
-		name: name, muxer: NewMuxer(s.cfg.Muxer), cancel: cancel,
+		name: name, muxer: NewMuxer(cfg), cancel: cancel,
 		failed: make(chan struct{}), before: before, anew: anew, left: make(chan struct{}),
 	}
 	rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
@@ -268,6 +296,7 @@ func (s *Server) forgetLocked(rm *room) {
 	if s.rooms[rm.name] == rm {
 		delete(s.rooms, rm.name)
 		s.leaving[rm.name] = rm.left
+		s.gate.forget(rm.name)
 	}
 }
 
@@ -423,11 +452,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, errNoRoom.Error())
 		return
 	}
-	if s.cfg.Authorize != nil {
-		if err := s.cfg.Authorize(r, name); err != nil {
-			refuse(w, http.StatusForbidden, "not allowed to watch this room")
-			return
-		}
+	p, err := s.admit(r, name, path)
+	if err != nil {
+		refuse(w, http.StatusForbidden, err.Error())
+		return
 	}
 	playlist := strings.HasSuffix(path, ".m3u8")
 	rm, err := s.acquire(name, playlist)
@@ -446,11 +474,80 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if path == "index.m3u8" && rm.over() {
 		rm = s.renew(r.Context(), rm)
 	}
+	if p != nil {
+		r = r.WithContext(context.WithValue(r.Context(), passOf{}, p.sign(s.cfg.Secret, name)))
+	}
+	if playlist && r.URL.RawQuery != "" {
+		var done func()
+		r, done = s.gate.wait(r, name, p)
+		defer done()
+	}
 	inner := *r
 	u := *r.URL
 	u.Path = "/" + path
 	inner.URL = &u
 	rm.muxer.ServeHTTP(w, &inner)
+}
+
+// passOf is the key of the pass in the context of a request that needed one.
+type passOf struct{}
+
+// passIn returns the pass that a request was let in with; "" when it needed
+// none.
+func passIn(r *http.Request) string {
+	s, _ := r.Context().Value(passOf{}).(string)
+	return s
+}
+
+// admit decides about a request below a room. Media needs no pass: who knows
+// its key has read a playlist.
+func (s *Server) admit(r *http.Request, room, path string) (*pass, error) {
+	folder, rest, _ := strings.Cut(path, "/")
+	switch folder {
+	case mediaFolder:
+		return nil, nil
+	case playlistFolder:
+		given, _, _ := strings.Cut(rest, "/")
+		return s.gate.read(r, room, given)
+	}
+	return s.gate.enter(r, room)
+}
+
+// Revoke ends the playback of a viewer, by the ID that Authorize gave, or of
+// all viewers of the room with an empty id: waiting requests end, passes are
+// void, and media is made under a key that they have not seen. The viewer's
+// ID stays shut out for as long as a pass may last, everybody else may come
+// again if Authorize lets them. It knows this node only.
+func (s *Server) Revoke(room, id string) { s.gate.revoke(room, id) }
+
+// AuthHandler answers proxies that ask before they serve a viewer from their
+// cache: nginx's auth_request with the viewer's URI in X-Original-URI, Traefik
+// and Caddy with X-Forwarded-Uri. 204 lets the viewer pass, 403 does not.
+func (s *Server) AuthHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uri := r.Header.Get("X-Original-URI")
+		if uri == "" {
+			uri = r.Header.Get("X-Forwarded-Uri")
+		}
+		u, err := url.ParseRequestURI(uri)
+		if err != nil {
+			refuse(w, http.StatusBadRequest, "X-Original-URI or X-Forwarded-Uri has to name what the viewer asks for")
+			return
+		}
+		asked := r.Clone(r.Context())
+		asked.URL = u
+		name, path, ok := strings.Cut(strings.TrimPrefix(u.Path, Prefix), "/")
+		if !ok || !strings.HasPrefix(u.Path, Prefix) || !roomName.MatchString(name) {
+			refuse(w, http.StatusForbidden, errNotAllowed.Error())
+			return
+		}
+		if _, err := s.admit(asked, name, path); err != nil {
+			refuse(w, http.StatusForbidden, err.Error())
+			return
+		}
+		w.Header().Set("Cache-Control", cacheNever)
+		w.WriteHeader(http.StatusNoContent)
+	})
 }
 
 // await waits until the room has something to play. It answers the request

@@ -319,11 +319,11 @@ func TestServerRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, n, stop := serve(t, ServerConfig{
 			MaxRooms: 1, AllowedOrigins: []string{"https://player.example"},
-			Authorize: func(r *http.Request, room string) error {
+			Authorize: func(r *http.Request, room string) (Viewer, error) {
 				if room == "secret" {
-					return errors.New("no")
+					return Viewer{}, errors.New("no")
 				}
-				return nil
+				return Viewer{}, nil
 			},
 		})
 		defer stop()

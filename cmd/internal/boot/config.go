@@ -51,6 +51,8 @@ type Config struct {
 	MoQURLs                       *[]string
 	HLSURL                        string
 	HLSWindow, HLSDir, HLSLimit   string
+	HLSSecret                     string
+	HLSTrickle                    bool
 	Bench                         bool
 	ladder                        ladderConfig
 	LogLevel, LogFormat           string
@@ -94,6 +96,8 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 		fs.StringVar(&c.HLSWindow, "hls-window", "30m", "how much of the past LL-HLS lists, and for how long a broadcast that is over stays playable, a `duration` such as 2h; or all")
 		fs.StringVar(&c.HLSDir, "hls-dir", "", "`folder` for the past of LL-HLS; none keeps a minute or two in memory; default hls in the data folder")
 		fs.StringVar(&c.HLSLimit, "hls-disk-limit", "20GiB", "`bytes` that the past of LL-HLS may take on disk, with MiB, GiB or TiB; the oldest goes first")
+		fs.StringVar(&c.HLSSecret, "hls-secret", "", "`file` with the secret behind the passes of LL-HLS viewers and the names of media; edges behind one balancer share it; default hls.secret in the data folder, made when missing")
+		fs.BoolVar(&c.HLSTrickle, "hls-trickle", false, "send a part that a player asks for ahead of time as it is made, not at once when it is whole: 0.4 s earlier, against rfc8216bis, and players that measure the line by it measure wrong")
 	}
 	if role.API {
 		c.MoQURLs = list(fs, "moq-url", "`URL` of a node that pages connect to, with ;sha256=HEX as needed (repeatable; default this one)")
