@@ -55,8 +55,8 @@
 // sent to a younger edge, reads on and never finds numbers that went back.
 //
 // The part that EXT-X-PRELOAD-HINT names may be requested at once. It is made
-// of chunks of about 100 ms, and the answer follows it chunk by chunk. Names
-// of parts do not tell their segment, so what is hinted comes whether a
+// of chunks of about 100 ms; the answer comes when it is whole, or chunk by
+// chunk with Config.Trickle. Names of parts do not tell their segment, so what is hinted comes whether a
 // segment ends before it, a gap or a discontinuity; at the end of the
 // broadcast, who waits is told that there is none.
 //

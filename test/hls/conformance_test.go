@@ -80,14 +80,6 @@ func inTurn(silence time.Duration, first, second string) func(context.Context, s
 	}
 }
 
-// expected are rules that freshet breaks on purpose.
-var expected = []string{
-	// A part that is hinted is sent while it is made, 100 ms at a time: the
-	// viewer has it half a second earlier. Players of today measure rates
-	// over segments, and caches pass bytes on as they come.
-	"hint-trickled",
-}
-
 // watchTime is how long each profile is watched.
 func watchTime(t *testing.T) (d time.Duration, soak bool) {
 	t.Helper()
@@ -157,7 +149,7 @@ func check(t *testing.T, room string, watch time.Duration) *hlscheck.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := hlscheck.Config{Duration: watch, TLS: tls, Ignore: expected}
+	cfg := hlscheck.Config{Duration: watch, TLS: tls}
 	end := time.Now().Add(patience)
 	for {
 		rep, err := hlscheck.Run(t.Context(), "https://"+server.ready.HTTPS+"/hls/"+room+"/index.m3u8", cfg)
