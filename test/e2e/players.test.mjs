@@ -16,8 +16,8 @@ const rate = 30;
 const minute = 60_000;
 /** Pictures that a player may take to find its distance to the live edge. */
 const settling = 10_000;
-// The distance that it keeps by default is half a second, which no LL-HLS of 0.5 s parts allows.
-const shakaConfig = { streaming: { lowLatencyMode: true, liveSync: { enabled: true, targetLatency: 2.5, targetLatencyTolerance: 0.5 } } };
+// Left alone it keeps the distance that it has got to. The one to come back to is counted from the hold-back.
+const shakaConfig = { streaming: { lowLatencyMode: true, liveSync: { enabled: true, targetLatency: 1, targetLatencyTolerance: 0.5, maxPlaybackRate: 1.1, minPlaybackRate: 1 } } };
 const out = join(import.meta.dirname, 'out');
 
 describe('foreign players', () => {
