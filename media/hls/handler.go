@@ -31,20 +31,27 @@ const (
 	cacheBlocking = "public, max-age=10"
 	cacheMedia    = "public, max-age=3600, immutable"
 	cacheNever    = "no-store"
+	// cacheDecision is for a proxy that keeps AuthHandler's leave: for how long
+	// a revoked viewer may go on with what others have there.
+	cacheDecision = "private, max-age=2"
 )
 
 // setCaching says how long caches may keep an answer to r. What was given for
 // a credential must not be given to others (RFC 9111, section 3.5). A proxy
 // that asks AuthHandler about each viewer may share what was given for a pass:
-// it gets its own word (X-Accel-Expires of nginx), and as long as the pass is
-// part of the URL that it remembers, nobody else gets anything from it.
+// it gets its own word (X-Accel-Expires of nginx). That is so for a pass that
+// is in the path only, where a proxy that asks nobody keeps it to the viewer;
+// a token in a query or a header may be no part of what it remembers.
 func setCaching(h http.Header, r *http.Request, cache string) {
-	if pass := passIn(r); pass != "" || r.Header.Get("Authorization") != "" {
-		if pass != "" && cache == cacheBlocking {
+	pass := passIn(r)
+	if pass != "" && strings.HasPrefix(r.URL.Path, "/"+playlistFolder+"/"+pass+"/") {
+		if cache == cacheBlocking {
 			h.Set("X-Accel-Expires", "10")
-		} else if pass != "" {
+		} else {
 			h.Set("X-Accel-Expires", "1")
 		}
+	}
+	if pass != "" || r.Header.Get("Authorization") != "" {
 		cache = strings.Replace(cache, "public", "private", 1)
 	}
 	h.Set("Cache-Control", cache)

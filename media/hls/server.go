@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	pathpkg "path"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,8 +24,9 @@ type ServerConfig struct {
 	// Subscriber is where broadcasts come from: the node that the server
 	// runs at.
 	Subscriber unpack.Subscriber
-	// Namespace maps a room to its broadcast; ("live", room) by default.
-	Namespace func(room string) moq.Namespace
+	// Namespace maps a room to its broadcast, or to that of a co-host, a member
+	// of the room; ("live", room) and ("live", room, member) by default.
+	Namespace func(room, member string) moq.Namespace
 	// Events maps a room to the Track of its events, which become date ranges:
 	// see Muxer.AddEvent. Track "events" of ("room", room) by default. There
 	// need not be any.
@@ -57,6 +59,11 @@ type ServerConfig struct {
 	// RestartGrace is how long playlists of a broadcast that ended wait for
 	// its publisher to come back before they end too; 30 s by default.
 	RestartGrace time.Duration
+	// WriteTimeout is how long a client may take to read 64 KiB of an answer
+	// before it is given up; 20 s by default.
+	WriteTimeout time.Duration
+	// Limits bounds the requests that are answered at a time.
+	Limits Limits
 	// Muxer tunes the rooms.
 	Muxer Config
 	// Store keeps the past of rooms on disk, through restarts and beyond
@@ -68,7 +75,12 @@ type ServerConfig struct {
 
 func (c ServerConfig) withDefaults() ServerConfig {
 	if c.Namespace == nil {
-		c.Namespace = func(room string) moq.Namespace { return moq.Namespace{"live", room} }
+		c.Namespace = func(room, member string) moq.Namespace {
+			if member == "" {
+				return moq.Namespace{"live", room}
+			}
+			return moq.Namespace{"live", room, member}
+		}
 	}
 	if c.Events == nil {
 		c.Events = func(room string) moq.FullTrackName {
@@ -94,6 +106,9 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	if c.RestartGrace <= 0 {
 		c.RestartGrace = 30 * time.Second
 	}
+	if c.WriteTimeout <= 0 {
+		c.WriteTimeout = 20 * time.Second
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -106,22 +121,38 @@ func (c ServerConfig) withDefaults() ServerConfig {
 // Prefix is the path under which a Server expects its requests.
 const Prefix = "/hls/"
 
-// Server serves /hls/{room}/index.m3u8 and what lies below it. A room is
-// muxed from its first request until Linger after its last.
+// Server serves /hls/{room}/index.m3u8 and what lies below it, and the
+// broadcasts of co-hosts below /hls/{room}/~{member}/. Each is muxed from its
+// first request until Linger after its last; "room" stands for one of them in
+// what follows.
 type Server struct {
-	cfg  ServerConfig
-	gate *gate
+	cfg   ServerConfig
+	gate  *gate
+	crowd *crowd
+	tally tally
 
 	mu      sync.Mutex
-	ctx     context.Context // of Run; nil while it does not run
-	rooms   map[string]*room
+	ctx     context.Context          // of Run; nil while it does not run
+	rooms   map[string]*room         // by broadcast.String
 	leaving map[string]chan struct{} // of rooms that are no longer in rooms: their left
 	wg      sync.WaitGroup           // two for each room
 }
 
+// broadcast names what is muxed: a room's own broadcast, or a member's.
+type broadcast struct{ room, member string }
+
+// String returns a name that is a folder's too; rooms have no "~".
+func (b broadcast) String() string {
+	if b.member == "" {
+		return b.room
+	}
+	return b.room + "~" + b.member
+}
+
 // room is a broadcast while somebody wants it.
 type room struct {
-	name   string
+	id     broadcast
+	name   string // id.String()
 	muxer  *Muxer
 	cancel context.CancelFunc
 	failed chan struct{} // closed when the broadcast could not be opened
@@ -140,7 +171,7 @@ type room struct {
 func NewServer(cfg ServerConfig) *Server {
 	cfg = cfg.withDefaults()
 	return &Server{
-		cfg: cfg, gate: newGate(cfg.Authorize, cfg.Secret, cfg.KeyPeriod),
+		cfg: cfg, gate: newGate(cfg.Authorize, cfg.Secret, cfg.KeyPeriod), crowd: newCrowd(cfg.Limits),
 		rooms: make(map[string]*room), leaving: make(map[string]chan struct{}),
 	}
 }
@@ -182,7 +213,8 @@ var (
 
 // acquire returns the room for one request, to be released. With start it
 // begins to mux a room that is not; what is on disk needs no start.
-func (s *Server) acquire(name string, start bool) (*room, error) {
+func (s *Server) acquire(id broadcast, start bool) (*room, error) {
+	name := id.String()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rm := s.rooms[name]
@@ -196,7 +228,7 @@ func (s *Server) acquire(name string, start bool) (*room, error) {
 		case len(s.rooms) >= s.cfg.MaxRooms:
 			return nil, errTooMany
 		}
-		rm = s.openLocked(name, s.leaving[name], false)
+		rm = s.openLocked(id, s.leaving[name], false)
 		s.rooms[name] = rm
 	}
 	rm.idle.Stop()
@@ -205,19 +237,19 @@ func (s *Server) acquire(name string, start bool) (*room, error) {
 }
 
 // openLocked begins to mux a room behind the one before, or anew.
-func (s *Server) openLocked(name string, before chan struct{}, anew bool) *room {
+func (s *Server) openLocked(id broadcast, before chan struct{}, anew bool) *room {
 	ctx, cancel := context.WithCancel(s.ctx)
 	cfg := s.cfg.Muxer
 	if cfg.MediaKey == nil {
-		cfg.MediaKey = func() string { return s.gate.mediaKey(name) }
+		cfg.MediaKey = func() string { return s.gate.mediaKey(id.room) }
 	}
 	rm := &room{
-		name: name, muxer: NewMuxer(cfg), cancel: cancel,
+		id: id, name: id.String(), muxer: NewMuxer(cfg), cancel: cancel,
 		failed: make(chan struct{}), before: before, anew: anew, left: make(chan struct{}),
 	}
 	rm.idle = time.AfterFunc(s.cfg.Linger, func() { s.expire(rm) })
 	s.wg.Go(func() { s.run(ctx, rm) })
-	s.wg.Go(func() { rm.muxer.FollowEvents(ctx, s.cfg.Subscriber, s.cfg.Events(name)) })
+	s.wg.Go(func() { rm.muxer.FollowEvents(ctx, s.cfg.Subscriber, s.cfg.Events(id.room)) })
 	return rm
 }
 
@@ -235,7 +267,7 @@ func (s *Server) renew(ctx context.Context, rm *room) *room {
 	}
 	next := rm.renewed
 	if next == nil || next.expired {
-		next = s.openLocked(rm.name, nil, true)
+		next = s.openLocked(rm.id, nil, true)
 		rm.renewed = next
 	}
 	next.idle.Stop()
@@ -296,7 +328,7 @@ func (s *Server) forgetLocked(rm *room) {
 	if s.rooms[rm.name] == rm {
 		delete(s.rooms, rm.name)
 		s.leaving[rm.name] = rm.left
-		s.gate.forget(rm.name)
+		s.gate.forget(rm.id.room)
 	}
 }
 
@@ -411,7 +443,7 @@ func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration, agai
 			}
 		}
 		open, cancel := context.WithDeadline(ctx, deadline)
-		b, err := unpack.Open(open, s.cfg.Subscriber, s.cfg.Namespace(rm.name))
+		b, err := unpack.Open(open, s.cfg.Subscriber, s.cfg.Namespace(rm.id.room, rm.id.member))
 		cancel()
 		if err == nil && b.Catalog().Complete {
 			b.Close()
@@ -447,23 +479,38 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.cors(w, r) {
 		return
 	}
-	name, path, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, Prefix), "/")
-	if !ok || !roomName.MatchString(name) {
-		refuse(w, http.StatusNotFound, errNoRoom.Error())
+	id, path, ok := locate(r.URL.Path)
+	a := &answer{ResponseWriter: w, limit: s.cfg.WriteTimeout}
+	defer s.tally.add(kindOf(path), a)
+	if !ok {
+		refuse(a, http.StatusNotFound, errNoRoom.Error())
 		return
 	}
-	p, err := s.admit(r, name, path)
+	client, err := s.crowd.enter(r)
+	if err != nil {
+		s.tally.refuse(err)
+		refuseBusy(a, err.Error())
+		return
+	}
+	defer s.crowd.leave(client)
+	s.serve(a, r, id, path)
+}
+
+// serve serves the path below a broadcast.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, id broadcast, path string) {
+	p, err := s.admit(r, id.room, path)
 	if err != nil {
 		refuse(w, http.StatusForbidden, err.Error())
 		return
 	}
 	playlist := strings.HasSuffix(path, ".m3u8")
-	rm, err := s.acquire(name, playlist)
+	rm, err := s.acquire(id, playlist)
 	switch {
 	case errors.Is(err, errNoRoom):
 		refuse(w, http.StatusNotFound, err.Error())
 		return
 	case err != nil:
+		s.tally.refuse(err)
 		refuseBusy(w, err.Error())
 		return
 	}
@@ -475,11 +522,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rm = s.renew(r.Context(), rm)
 	}
 	if p != nil {
-		r = r.WithContext(context.WithValue(r.Context(), passOf{}, p.sign(s.cfg.Secret, name)))
+		r = r.WithContext(context.WithValue(r.Context(), passOf{}, p.sign(s.cfg.Secret, id.room)))
 	}
 	if playlist && r.URL.RawQuery != "" {
 		var done func()
-		r, done = s.gate.wait(r, name, p)
+		r, done = s.gate.wait(r, id.room, p)
 		defer done()
 	}
 	inner := *r
@@ -487,6 +534,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.Path = "/" + path
 	inner.URL = &u
 	rm.muxer.ServeHTTP(w, &inner)
+}
+
+// locate splits a path into the broadcast and what lies below it.
+func locate(path string) (id broadcast, below string, ok bool) {
+	rest, ok := strings.CutPrefix(path, Prefix)
+	if !ok {
+		return id, "", false
+	}
+	if id.room, below, ok = strings.Cut(rest, "/"); !ok || !roomName.MatchString(id.room) {
+		return id, "", false
+	}
+	if rest, ok = strings.CutPrefix(below, "~"); !ok {
+		return id, below, true
+	}
+	if id.member, below, ok = strings.Cut(rest, "/"); !ok || !roomName.MatchString(id.member) {
+		return id, "", false
+	}
+	return id, below, true
 }
 
 // passOf is the key of the pass in the context of a request that needed one.
@@ -524,7 +589,9 @@ func (s *Server) Revoke(room, id string) { s.gate.revoke(room, id) }
 // cache: nginx's auth_request with the viewer's URI in X-Original-URI, Traefik
 // and Caddy with X-Forwarded-Uri. 204 lets the viewer pass, 403 does not.
 func (s *Server) AuthHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &answer{ResponseWriter: rw, limit: s.cfg.WriteTimeout}
+		defer s.tally.add(kindAuth, w)
 		uri := r.Header.Get("X-Original-URI")
 		if uri == "" {
 			uri = r.Header.Get("X-Forwarded-Uri")
@@ -536,16 +603,18 @@ func (s *Server) AuthHandler() http.Handler {
 		}
 		asked := r.Clone(r.Context())
 		asked.URL = u
-		name, path, ok := strings.Cut(strings.TrimPrefix(u.Path, Prefix), "/")
-		if !ok || !strings.HasPrefix(u.Path, Prefix) || !roomName.MatchString(name) {
+		// A proxy takes its answer from where a path leads to, not from what it
+		// says: one that goes about is nobody's honest wish.
+		id, path, ok := locate(u.Path)
+		if !ok || pathpkg.Clean(u.Path) != u.Path || strings.ContainsAny(u.Path, "#\\\x00") {
 			refuse(w, http.StatusForbidden, errNotAllowed.Error())
 			return
 		}
-		if _, err := s.admit(asked, name, path); err != nil {
+		if _, err := s.admit(asked, id.room, path); err != nil {
 			refuse(w, http.StatusForbidden, err.Error())
 			return
 		}
-		w.Header().Set("Cache-Control", cacheNever)
+		w.Header().Set("Cache-Control", cacheDecision)
 		w.WriteHeader(http.StatusNoContent)
 	})
 }

@@ -32,7 +32,7 @@ func (p *process) openHLS(context.Context) error {
 		return err
 	}
 	h := hls.NewServer(hls.ServerConfig{
-		Subscriber: p.node, Namespace: liveNamespace, Authorize: p.authorizeHLS,
+		Subscriber: p.node, Authorize: p.authorizeHLS,
 		AllowedOrigins: *p.cfg.AllowedOrigins, Logger: p.log,
 		Store: past, Secret: secret,
 		Muxer: hls.Config{Window: window, Trickle: p.cfg.HLSTrickle},
