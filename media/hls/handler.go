@@ -44,14 +44,18 @@ const (
 // a token in a query or a header may be no part of what it remembers.
 func setCaching(h http.Header, r *http.Request, cache string) {
 	pass := passIn(r)
-	if pass != "" && strings.HasPrefix(r.URL.Path, "/"+playlistFolder+"/"+pass+"/") {
-		if cache == cacheBlocking {
+	personal := pass != "" || r.Header.Get("Authorization") != ""
+	if !personal || pass != "" && strings.HasPrefix(r.URL.Path, "/"+playlistFolder+"/"+pass+"/") {
+		// For all playlists, since old nginx has to be told to ignore
+		// Cache-Control: it takes the first of both, and private comes first.
+		switch cache {
+		case cacheBlocking:
 			h.Set("X-Accel-Expires", "10")
-		} else {
+		case cachePlaylist:
 			h.Set("X-Accel-Expires", "1")
 		}
 	}
-	if pass != "" || r.Header.Get("Authorization") != "" {
+	if personal {
 		cache = strings.Replace(cache, "public", "private", 1)
 	}
 	h.Set("Cache-Control", cache)
