@@ -73,7 +73,11 @@ func (n *node) subscriptions() int {
 
 // publish goes live in a room with picture and sound for d, in real time.
 func (n *node) publish(t *testing.T, clip cmaftest.Track, room string, d time.Duration) {
-	ns := moq.Namespace{"live", room}
+	n.publishAs(t, clip, moq.Namespace{"live", room}, d)
+}
+
+// publishAs is publish under a Namespace of choice.
+func (n *node) publishAs(t *testing.T, clip cmaftest.Track, ns moq.Namespace, d time.Duration) {
 	b := packager.New(ns, packager.Config{})
 	n.mu.Lock()
 	n.broadcasts[ns.String()] = b.Broadcast()
