@@ -63,7 +63,7 @@ test/e2e/node_modules/.ready: test/e2e/package-lock.json
 
 .PHONY: test-deps
 test-deps:
-	@$(call ensure,node nodejs npm npm ffmpeg ffmpeg chromium chromium,for the tests)
+	@$(call ensure,node nodejs npm npm ffmpeg ffmpeg chromium chromium /usr/sbin/nginx nginx,for the tests)
 
 .PHONY: test
 test: test-deps build check test-go test-web test-e2e ## Run all tests, with real encoders and browsers
@@ -110,6 +110,10 @@ soak: test-deps web/dist/index.html ## Watch LL-HLS for FRESHET_SOAK (10m) with 
 .PHONY: bench-hls
 bench-hls: ## Measure what a playlist request costs, beside gohlslib
 	@cd test/bench/hls && go run .
+
+.PHONY: bench-hls-load
+bench-hls-load: test-deps ## Measure 1,000 LL-HLS viewers over HTTP/2, and 500 behind nginx
+	@go test -count=1 -timeout 20m -run 'TestNginx$$' -v -bench Crowd -benchtime 1x ./test/hlsload $(if $(VIEWERS),-viewers $(VIEWERS))
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m)

@@ -198,3 +198,15 @@ func (o *origin) count(kind string) map[string]int {
 	}
 	return n
 }
+
+// versions returns how many versions of each playlist were waited for: one for
+// each part.
+func (o *origin) versions() map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := make(map[string]int)
+	for at := range o.wakes {
+		n[at.rendition]++
+	}
+	return n
+}

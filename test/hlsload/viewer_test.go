@@ -114,6 +114,15 @@ func (v *viewer) find(ctx context.Context) (*url.URL, error) {
 			return ref, nil
 		}
 	}
+	for _, sound := range m.Renditions {
+		ref, err := u.Parse(sound.URI)
+		if err != nil {
+			return nil, err
+		}
+		if rendition(ref) == v.track {
+			return ref, nil
+		}
+	}
 	return nil, fmt.Errorf("no rendition %s in\n%s", v.track, b)
 }
 
