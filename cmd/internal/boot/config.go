@@ -52,7 +52,8 @@ type Config struct {
 	HLSURL                        string
 	HLSWindow, HLSDir, HLSLimit   string
 	HLSSecret                     string
-	HLSTrickle                    bool
+	HLSTrickle, HLSAlways         bool
+	hlsLimits                     hlsLimits
 	Bench                         bool
 	ladder                        ladderConfig
 	LogLevel, LogFormat           string
@@ -88,6 +89,9 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 	if role.Ingest {
 		c.ladder.flags(fs)
 	}
+	if role.Ingest && role.HLS {
+		fs.BoolVar(&c.HLSAlways, "hls-always", false, "have LL-HLS mux every live broadcast from its start, not from its first viewer, so that --hls-window holds all of it")
+	}
 	if role.Ingest && !role.API {
 		c.StreamKeys = list(fs, "stream-key", "`ROOM=KEY` that may publish (repeatable)")
 		fs.StringVar(&c.AdmissionURL, "admission-url", "", "`URL` that is asked whether a stream key may publish, such as https://api:4443/v1/admission")
@@ -98,6 +102,7 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 		fs.StringVar(&c.HLSLimit, "hls-disk-limit", "20GiB", "`bytes` that the past of LL-HLS may take on disk, with MiB, GiB or TiB; the oldest goes first")
 		fs.StringVar(&c.HLSSecret, "hls-secret", "", "`file` with the secret behind the passes of LL-HLS viewers and the names of media; edges behind one balancer share it; default hls.secret in the data folder, made when missing")
 		fs.BoolVar(&c.HLSTrickle, "hls-trickle", false, "send a part that a player asks for ahead of time as it is made, not at once when it is whole: 0.4 s earlier, against rfc8216bis, and players that measure the line by it measure wrong")
+		c.hlsLimits.flags(fs)
 	}
 	if role.API {
 		c.MoQURLs = list(fs, "moq-url", "`URL` of a node that pages connect to, with ;sha256=HEX as needed (repeatable; default this one)")
@@ -198,6 +203,9 @@ func (c *Config) check() error {
 		}
 		if _, err := parseBytes(c.HLSLimit); err != nil {
 			return fmt.Errorf("%w: --hls-disk-limit: %w", ErrUsage, err)
+		}
+		if _, err := c.hlsLimits.parse(); err != nil {
+			return err
 		}
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {

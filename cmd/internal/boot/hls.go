@@ -31,15 +31,23 @@ func (p *process) openHLS(context.Context) error {
 	if err != nil {
 		return err
 	}
+	limits, err := p.cfg.hlsLimits.parse()
+	if err != nil {
+		return err
+	}
 	h := hls.NewServer(hls.ServerConfig{
 		Subscriber: p.node, Authorize: p.authorizeHLS,
 		AllowedOrigins: *p.cfg.AllowedOrigins, Logger: p.log,
-		Store: past, Secret: secret,
+		Store: past, Secret: secret, MaxRooms: p.cfg.hlsLimits.rooms, Limits: limits,
 		Muxer: hls.Config{Window: window, Trickle: p.cfg.HLSTrickle},
 	})
 	p.mux.Handle(hls.Prefix, h)
 	p.mux.Handle("/hls-auth", h.AuthHandler())
 	p.add("hls", h.Run)
+	p.hls = h
+	if p.cfg.HLSAlways {
+		p.add("hls of all that is live", func(ctx context.Context) error { holdLive(ctx, p.node, h); return nil })
+	}
 	return nil
 }
 

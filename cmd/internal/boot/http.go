@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/freshet-live/freshet/media/hls"
 	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/relay"
 )
@@ -85,9 +86,12 @@ func (w *webServer) run(ctx context.Context) error {
 }
 
 // operations serves /metrics, /healthz, /readyz and /debug/pprof.
-func operations(node *relay.Node, drops *ingest.Drops, ready func() error) http.Handler {
+func operations(node *relay.Node, drops *ingest.Drops, lowLatency *hls.Server, ready func() error) http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &nodeCollector{node, drops})
+	if lowLatency != nil {
+		reg.MustRegister(&hlsCollector{lowLatency})
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })

@@ -40,7 +40,7 @@ func TestMetrics(t *testing.T) {
 	drops.Add(ingest.FrameDamaged, 3)
 	get := func(drops *ingest.Drops) string {
 		w := httptest.NewRecorder()
-		operations(relay.New(relay.Config{}), drops, func() error { return nil }).
+		operations(relay.New(relay.Config{}), drops, nil, func() error { return nil }).
 			ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		if w.Code != http.StatusOK {
 			t.Errorf("status %d: %s", w.Code, w.Body)

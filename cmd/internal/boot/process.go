@@ -20,6 +20,7 @@ import (
 	"github.com/freshet-live/freshet/control/api"
 	"github.com/freshet-live/freshet/control/store"
 	"github.com/freshet-live/freshet/media"
+	"github.com/freshet-live/freshet/media/hls"
 	"github.com/freshet-live/freshet/media/ingest"
 	"github.com/freshet-live/freshet/media/ingest/rtsp"
 	"github.com/freshet-live/freshet/media/ingest/whip"
@@ -57,6 +58,7 @@ type process struct {
 	registry *ingest.Registry
 	drops    *ingest.Drops  // nil without ingest
 	ladder   *ladder.Ladder // nil without --transcode
+	hls      *hls.Server    // nil without LL-HLS
 	certs    *transport.Certificates
 	quic     *transport.Listener
 	mux      *http.ServeMux

@@ -117,7 +117,7 @@ func (p *process) openOperations(context.Context) (err error) {
 		}
 		return nil
 	}
-	p.ready.Metrics, err = p.openWeb("metrics", p.cfg.MetricsAddr, nil, operations(p.node, p.drops, ready))
+	p.ready.Metrics, err = p.openWeb("metrics", p.cfg.MetricsAddr, nil, operations(p.node, p.drops, p.hls, ready))
 	return err
 }
 
