@@ -42,6 +42,7 @@ type loader struct {
 
 	mu    sync.Mutex
 	hints map[source]*hintLoad
+	slow  bool // the last hinted part came slowly
 
 	next    uint64         // segment that is queued next
 	queued  map[uint64]int // parts queued, by segment
@@ -152,17 +153,23 @@ func (l *loader) ahead(ctx context.Context, wg *sync.WaitGroup, src source, part
 }
 
 // trickled checks that a hinted part came at once when it came. A slow link
-// looks alike, so the part is loaded again, now that all of it is there.
+// looks alike, so the part is loaded again, now that all of it is there; and
+// so does a machine that is busy elsewhere, so it takes two parts in a row.
 func (l *loader) trickled(ctx context.Context, src source, a *answer, part time.Duration) {
 	took := a.ended.Sub(a.first)
-	if part == 0 || a.first.IsZero() || took < part/2 {
+	slow := part > 0 && !a.first.IsZero() && took >= part/2
+	l.mu.Lock()
+	before := l.slow
+	l.slow = slow
+	l.mu.Unlock()
+	if !slow || !before {
 		return
 	}
 	again, err := l.f.media(ctx, src)
 	if err != nil || !again.ok() || again.ended.Sub(again.first) > took/4 {
 		return
 	}
-	l.run.sink.add(ruleHintTrickled, l.at("EXT-X-PRELOAD-HINT", 0), "%s took %v from its first byte to the last, and %v when it was complete",
+	l.run.late(ruleHintTrickled, a.first, l.at("EXT-X-PRELOAD-HINT", 0), "%s took %v from its first byte to the last, and %v when it was complete",
 		clip(src.url), took.Round(time.Millisecond), again.ended.Sub(again.first).Round(time.Millisecond))
 }
 
