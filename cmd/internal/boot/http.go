@@ -32,6 +32,9 @@ const (
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 10 * time.Second
 	httpIdle      = 2 * time.Minute
+	// maxStreams is how many requests an HTTP/2 connection may have at a time:
+	// a page and its player have a dozen, a proxy opens another connection.
+	maxStreams = 256
 	// drainTimeout is how long running requests may take at the end.
 	drainTimeout = 2 * time.Second
 )
@@ -45,6 +48,7 @@ func listenWeb(addr string, tlsConfig *tls.Config, h http.Handler, log *slog.Log
 	srv := &http.Server{
 		Handler: timelyBody(h, bodyTimeout), TLSConfig: tlsConfig,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: httpIdle, MaxHeaderBytes: 64 << 10,
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return &webServer{ln: ln, srv: srv}, nil
