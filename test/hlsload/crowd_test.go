@@ -20,11 +20,28 @@ import (
 	"github.com/freshet-live/freshet/media/hls"
 )
 
-// crowd watches for d and returns what each viewer saw. Viewers come one
-// after the other, spread over a fifth of the time, as a handshake costs more
-// than a minute of playing. halfway, unless nil, is called when all are there.
+// crowd has viewers watch for d; halfway as for follow.
 func crowd(tb testing.TB, viewers []*viewer, d time.Duration, halfway func()) {
 	tb.Helper()
+	failed := 0
+	for i, err := range follow(viewers, d, halfway) {
+		if err == nil {
+			continue
+		}
+		if failed++; failed <= 5 {
+			tb.Errorf("viewer %d: %v", i, err)
+		}
+	}
+	if failed > 5 {
+		tb.Errorf("%d viewers failed", failed)
+	}
+}
+
+// follow has viewers watch for d and returns how each of them ended. They come
+// one after the other, spread over a fifth of the time, as a handshake costs
+// more than a minute of playing. halfway, unless nil, is called when all are
+// there.
+func follow(viewers []*viewer, d time.Duration, halfway func()) []error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -42,46 +59,34 @@ func crowd(tb testing.TB, viewers []*viewer, d time.Duration, halfway func()) {
 		halfway()
 	}
 	wg.Wait()
-	failed := 0
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		if failed++; failed <= 5 {
-			tb.Errorf("viewer %d: %v", i, err)
-		}
-	}
-	if failed > 5 {
-		tb.Errorf("%d viewers failed", failed)
-	}
+	return errs
 }
 
 // trackOf spreads viewers over the layers.
 func trackOf(i int) string { return fmt.Sprintf("video%d", i%len(layers)) }
 
 // secure serves an origin over TLS and HTTP/2, with the timeouts of a node.
-func secure(tb testing.TB, o *origin) *httptest.Server {
+// wrap, unless nil, stands between the listener and TLS.
+func secure(tb testing.TB, o *origin, wrap func(net.Listener) net.Listener) *httptest.Server {
 	srv := httptest.NewUnstartedServer(o)
 	srv.EnableHTTP2 = true
 	srv.Config.ReadHeaderTimeout = 10 * time.Second
 	srv.Config.IdleTimeout = 2 * time.Minute
+	if wrap != nil {
+		srv.Listener = wrap(srv.Listener)
+	}
 	srv.StartTLS()
 	tb.Cleanup(srv.Close)
 	return srv
 }
 
 // overHTTP2 returns viewers with a connection each.
-func overHTTP2(srv *httptest.Server, n int, parts bool) []*viewer {
-	roots := x509.NewCertPool()
-	roots.AddCert(srv.Certificate())
+func overHTTP2(base string, ca *x509.Certificate, n int, parts bool) []*viewer {
 	viewers := make([]*viewer, n)
 	for i := range viewers {
-		viewers[i] = &viewer{
-			client: &http.Client{Transport: &http.Transport{
-				ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots},
-			}},
-			index: srv.URL + hls.Prefix + room + "/index.m3u8", track: trackOf(i), media: parts,
-		}
+		v := &viewer{index: base + hls.Prefix + room + "/index.m3u8", track: trackOf(i), media: parts}
+		v.client = &http.Client{Transport: secureTransport(ca, func(a net.Addr) { v.address.Store(a) })}
+		viewers[i] = v
 	}
 	return viewers
 }
@@ -101,12 +106,12 @@ func sum(o *origin, viewers []*viewer) result {
 		r.parts += v.parts
 		r.bytes += v.bytes.Load()
 		for _, w := range v.waits {
-			woken, ok := o.woken(w.at)
+			woken, ok := o.woken(w.At)
 			switch {
-			case !ok || w.start.After(woken):
+			case !ok || w.Start.After(woken):
 				r.late++
 			default:
-				r.waits = append(r.waits, w.end.Sub(woken))
+				r.waits = append(r.waits, w.End.Sub(woken))
 			}
 		}
 	}
@@ -137,8 +142,8 @@ func TestCrowd(t *testing.T) {
 	}
 	const watch = 10 * time.Second
 	o := startOrigin(t, hls.ServerConfig{})
-	srv := secure(t, o)
-	viewers := overHTTP2(srv, 200, true)
+	srv := secure(t, o, nil)
+	viewers := overHTTP2(srv.URL, srv.Certificate(), 200, true)
 	var deaf []*deafClient
 	crowd(t, viewers, watch, func() {
 		for i := range 30 {
@@ -156,40 +161,6 @@ func TestCrowd(t *testing.T) {
 		if want := int(watch.Seconds()); v.updates < want/2 || v.parts < want/2 {
 			t.Errorf("viewer %d of %s: %d playlists, %d parts", i, v.track, v.updates, v.parts)
 		}
-	}
-}
-
-// BenchmarkCrowd prints what -viewers wait for, playlists alone and with
-// parts, and with clients beside them that read nothing.
-func BenchmarkCrowd(b *testing.B) {
-	for _, k := range []struct {
-		name  string
-		parts bool
-		deaf  int
-	}{{"playlists", false, 0}, {"playlists+deaf", false, 100}, {"parts", true, 0}} {
-		b.Run(k.name, func(b *testing.B) {
-			o := startOrigin(b, hls.ServerConfig{})
-			srv := secure(b, o)
-			viewers := overHTTP2(srv, *flagViewers, k.parts)
-			var deaf []*deafClient
-			b.ResetTimer()
-			for range b.N {
-				crowd(b, viewers, *flagWatch, func() {
-					for i := range k.deaf {
-						deaf = append(deaf, hearNothing(b, srv, position{}, trackOf(i)))
-					}
-				})
-			}
-			b.StopTimer()
-			for _, c := range deaf {
-				c.conn.Close()
-			}
-			r := sum(o, viewers)
-			b.Log(r)
-			b.ReportMetric(ms(r.percentile(50)), "p50-ms")
-			b.ReportMetric(ms(r.percentile(99)), "p99-ms")
-			b.ReportMetric(0, "ns/op")
-		})
 	}
 }
 
@@ -252,8 +223,8 @@ func TestDeafClients(t *testing.T) {
 		t.Skip("waits for a broadcast to begin")
 	}
 	o := startOrigin(t, hls.ServerConfig{WriteTimeout: time.Second})
-	srv := secure(t, o)
-	one := overHTTP2(srv, 1, true)
+	srv := secure(t, o, nil)
+	one := overHTTP2(srv.URL, srv.Certificate(), 1, true)
 	crowd(t, one, 4*time.Second, nil)
 
 	c := hearNothing(t, srv, one[0].last, one[0].track)

@@ -19,6 +19,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if order := os.Getenv(apartVariable); order != "" {
+		if err := viewersApart(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	if *flagViewers < 1 || *flagWatch < 5*time.Second {
 		fmt.Fprintln(os.Stderr, "hlsload: -viewers is 1 at least, -watch 5s at least")

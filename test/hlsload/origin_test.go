@@ -44,7 +44,7 @@ type ask struct {
 
 // playlistAt is a playlist as it is once it has a part.
 type playlistAt struct {
-	rendition, msn, part string
+	Rendition, MSN, Part string
 }
 
 // nobody refuses all sessions: the node has no viewers of its own.
@@ -206,7 +206,7 @@ func (o *origin) versions() map[string]int {
 	defer o.mu.Unlock()
 	n := make(map[string]int)
 	for at := range o.wakes {
-		n[at.rendition]++
+		n[at.Rendition]++
 	}
 	return n
 }

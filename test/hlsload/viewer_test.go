@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,6 +29,15 @@ type viewer struct {
 	bytes          atomic.Int64
 	first, last    position
 	waits          []wait
+	address        atomic.Value // net.Addr of its newest connection
+}
+
+// local returns the address of the viewer's connection; "" before.
+func (v *viewer) local() string {
+	if a, ok := v.address.Load().(net.Addr); ok {
+		return a.String()
+	}
+	return ""
 }
 
 // position is that of a part.
@@ -38,8 +48,8 @@ type position struct {
 
 // wait is one blocking request.
 type wait struct {
-	at         playlistAt
-	start, end time.Time
+	At         playlistAt
+	Start, End time.Time
 }
 
 // watch plays until ctx is done, which is no error.
@@ -64,16 +74,18 @@ func (v *viewer) watch(ctx context.Context) error {
 		msn, part, _ := p.Last()
 		ask := *base
 		ask.RawQuery = fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d&_HLS_skip=YES", msn, part+1)
-		w := wait{at: playlistAt{v.track, strconv.FormatUint(msn, 10), strconv.Itoa(part + 1)}, start: time.Now()}
-		next, err := v.load(ctx, &ask)
-		w.end = time.Now()
+		w := wait{At: playlistAt{v.track, strconv.FormatUint(msn, 10), strconv.Itoa(part + 1)}, Start: time.Now()}
+		text, err := v.get(ctx, &ask)
+		w.End = time.Now()
 		wg.Wait()
 		if err = errors.Join(err, partErr); err != nil {
 			return ended(ctx, err)
 		}
 		v.waits = append(v.waits, w)
 		v.updates++
-		p = next
+		if p, err = playlist.ParseMedia(text); err != nil {
+			return fmt.Errorf("%s: %w", &ask, err)
+		}
 		now := v.last
 		now.msn, now.part, _ = p.Last()
 		if now.msn < v.last.msn || now.msn == v.last.msn && now.part <= v.last.part {
