@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,7 +100,8 @@ func startProcess(bin, dir string) (*process, error) {
 	file := filepath.Join(dir, "ready.json")
 	p := &process{ended: make(chan struct{}), cmd: exec.Command(bin, "up", "--bench", "--log-level", "debug",
 		"--quic-addr", free, "--https-addr", free, "--http-addr", free, "--webrtc-addr", free,
-		"--rtsp-addr", free, "--metrics-addr", free, "--data-dir", filepath.Join(dir, "data"), "--ready-file", file)}
+		"--rtsp-addr", free, "--metrics-addr", free, "--data-dir", filepath.Join(dir, "data"), "--ready-file", file,
+		"--hls-client-requests", strconv.Itoa(clientRequests))}
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
