@@ -134,6 +134,9 @@ func (r result) String() string {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// atLeast is what each viewer must have got of a watch, playlists and parts.
+const atLeast = 4
+
 // TestCrowd has viewers follow the live edge over HTTP/2 while others ask for
 // the same and read nothing. Each of those who read gets every part.
 func TestCrowd(t *testing.T) {
@@ -146,8 +149,10 @@ func TestCrowd(t *testing.T) {
 	viewers := overHTTP2(srv.URL, srv.Certificate(), 200, true)
 	var deaf []*deafClient
 	crowd(t, viewers, watch, func() {
+		one := overHTTP2(srv.URL, srv.Certificate(), 1, false)
+		crowd(t, one, time.Second, nil) // to learn where the live edge is
 		for i := range 30 {
-			deaf = append(deaf, hearNothing(t, srv, viewers[i].last, trackOf(i)))
+			deaf = append(deaf, hearNothing(t, srv, one[0].last, trackOf(i)))
 		}
 	})
 	for _, c := range deaf {
@@ -156,9 +161,9 @@ func TestCrowd(t *testing.T) {
 	r := sum(o, viewers)
 	t.Log(r)
 	for i, v := range viewers {
-		// The last viewer came after a fifth of the time. A machine under load
-		// gives half of what is left; two parts a second are made.
-		if want := int(watch.Seconds()); v.updates < want/2 || v.parts < want/2 {
+		// A part is made twice a second; how many a machine under load gives to
+		// whom is not the question. Who stands still has one or two.
+		if v.updates < atLeast || v.parts < atLeast {
 			t.Errorf("viewer %d of %s: %d playlists, %d parts", i, v.track, v.updates, v.parts)
 		}
 	}
