@@ -2,11 +2,15 @@ package boot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +21,7 @@ import (
 	"github.com/freshet-live/freshet/media/hls"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/moq"
+	"github.com/freshet-live/freshet/moq/transport"
 	"github.com/freshet-live/freshet/relay"
 )
 
@@ -25,7 +30,7 @@ import (
 func TestHoldLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := relay.New(relay.Config{})
-		server := hls.NewServer(hls.ServerConfig{Subscriber: node, Linger: 5 * time.Second, StartTimeout: 5 * time.Second})
+		server := hls.NewServer(hls.ServerConfig{Subscriber: node, Linger: 5 * time.Second, StartTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -123,4 +128,84 @@ func TestHLSMetrics(t *testing.T) {
 			t.Errorf("no %s in the metrics", want)
 		}
 	}
+}
+
+// A whole process with --hls-always muxes a broadcast of MoQ that nobody asked
+// for, and says so in its metrics.
+func TestHLSAlways(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ready.json")
+	cfg := settings(t, Up, "--ready-file", file, "--hls-always")
+	ctx, cancel := context.WithCancel(t.Context())
+	served, ended := make(printed), make(chan error, 1)
+	go func() { ended <- Run(ctx, cfg, served, io.Discard) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-served:
+	case err := <-ended:
+		ended <- err
+		t.Fatal("it does not serve")
+	}
+	b, err := os.ReadFile(file)
+	var ready Ready
+	if err == nil {
+		err = json.Unmarshal(b, &ready)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	resp, err := client.Post("http://"+ready.HTTP+"/v1/rooms/"+ready.Room+"/tokens", "application/json",
+		strings.NewReader(`{"stream_key":"`+ready.StreamKey+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var put struct{ Token string }
+	err = json.NewDecoder(resp.Body).Decode(&put)
+	resp.Body.Close()
+	if err != nil || put.Token == "" {
+		t.Fatalf("no token: %s, %v", resp.Status, err)
+	}
+	rooms := func() string {
+		resp, err := client.Get("http://" + ready.Metrics + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), "\nfreshet_hls_rooms ")
+		n, _, _ := strings.Cut(rest, "\n")
+		return n
+	}
+	if n := rooms(); n != "0" {
+		t.Errorf("%q rooms before anybody is live", n)
+	}
+	publisher := relay.New(relay.Config{Logger: slog.New(slog.DiscardHandler), Upstreams: []relay.Upstream{{
+		URL: "moqt://" + ready.QUIC, Token: put.Token, Protocols: []string{"moqt-19"},
+		Trust: transport.Trust{FingerprintSHA256: ready.CertificateSHA256},
+	}}})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	publish, stop := context.WithCancel(t.Context())
+	defer stop()
+	wg.Go(func() { _ = publisher.Run(publish) }) // it ends with its context only
+	show := packager.New(liveNamespace(ready.Room), packager.Config{})
+	defer show.Close(nil)
+	defer publisher.Publish(show.Broadcast())()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 1000 {
+		if rooms() == "1" {
+			return
+		}
+		<-tick.C
+	}
+	t.Error("what is live is not muxed")
 }
