@@ -397,6 +397,11 @@ func TestRestart(t *testing.T) {
 		if len(maps) != 2 {
 			t.Errorf("%d initialization segments, want 2: the third round is like the first", len(maps))
 		}
+		for _, s := range o.ordered("audio0") {
+			if s.Discontinuity && s.Duration < segmentMin {
+				t.Errorf("behind a discontinuity, a segment of %v", s.Duration)
+			}
+		}
 		o.checkMedia("video0")
 		o.checkMedia("audio0")
 		if v := m.renditions[0].current.Load(); !v.ended || v.hint != "" {
