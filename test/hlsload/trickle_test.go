@@ -42,10 +42,10 @@ func TestNginxPassesOn(t *testing.T) {
 	const tries = 10
 	early := 0
 	p, err := v.load(ctx, at)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range tries {
-		if err != nil {
-			t.Fatal(err)
-		}
 		u, err := at.Parse(p.Hint)
 		if err != nil {
 			t.Fatal(err)
@@ -70,7 +70,9 @@ func TestNginxPassesOn(t *testing.T) {
 		msn, part, _ := p.Last()
 		next := *at
 		next.RawQuery = url.Values{"_HLS_msn": {fmt.Sprint(msn)}, "_HLS_part": {fmt.Sprint(part + 1)}}.Encode()
-		p, err = v.load(ctx, &next)
+		if p, err = v.load(ctx, &next); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Logf("%d of %d hinted parts came in pieces", early, tries)
 	if early < tries/2 {
