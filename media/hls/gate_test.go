@@ -195,6 +195,19 @@ func TestGuardedRoom(t *testing.T) {
 			}
 		}
 
+		// A proxy passes on the header that it does not set itself.
+		for _, headers := range [][]string{
+			{"X-Forwarded-Uri: /hls/shut/index.m3u8", "X-Original-URI: " + open},
+			{"X-Original-URI: /hls/shut/index.m3u8", "X-Forwarded-Uri: " + open},
+		} {
+			if w := get(t.Context(), auth, "/hls-auth", headers...); w.Code != http.StatusForbidden {
+				t.Errorf("%q: status %d", headers, w.Code)
+			}
+		}
+		if w := get(t.Context(), auth, "/hls-auth", "X-Original-URI: "+ada, "X-Forwarded-Uri: "+ada); w.Code != http.StatusNoContent {
+			t.Errorf("two proxies that agree: status %d", w.Code)
+		}
+
 		// A pass ends with its token.
 		_, short := first(t, s, "shut", "?jwt=short")
 		if c := code(short); c != http.StatusOK {

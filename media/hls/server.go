@@ -592,11 +592,14 @@ func (s *Server) AuthHandler() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &answer{ResponseWriter: rw, limit: s.cfg.WriteTimeout}
 		defer s.tally.add(kindAuth, w)
-		uri := r.Header.Get("X-Original-URI")
-		if uri == "" {
-			uri = r.Header.Get("X-Forwarded-Uri")
+		// A proxy sets one of them, and passes on the other as the viewer sent
+		// it: two that differ are the viewer's attempt to name something else.
+		uris := append(r.Header.Values("X-Original-URI"), r.Header.Values("X-Forwarded-Uri")...)
+		if uris = slices.Compact(uris); len(uris) > 1 {
+			refuse(w, http.StatusForbidden, errNotAllowed.Error())
+			return
 		}
-		u, err := url.ParseRequestURI(uri)
+		u, err := url.ParseRequestURI(strings.Join(uris, ""))
 		if err != nil {
 			refuse(w, http.StatusBadRequest, "X-Original-URI or X-Forwarded-Uri has to name what the viewer asks for")
 			return
