@@ -56,8 +56,9 @@ type ServerConfig struct {
 	// Linger is how long a room is muxed on after the last request; 60 s by
 	// default.
 	Linger time.Duration
-	// RestartGrace is how long playlists of a broadcast that ended wait for
-	// its publisher to come back before they end too; 30 s by default.
+	// RestartGrace is how long playlists of a broadcast that ended, or whose
+	// publisher was lost, wait for the publisher to come back before they end
+	// too; 30 s by default.
 	RestartGrace time.Duration
 	// WriteTimeout is how long a client may take to read 64 KiB of an answer
 	// before it is given up; 20 s by default.
@@ -176,7 +177,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 }
 
-// Run lets the server mux until ctx is done. It owns two goroutines per room
+// Run lets the server mux until ctx is done. It owns three goroutines per room
 // and those of Muxer.Feed, and the store's; it returns after the last has
 // ended.
 func (s *Server) Run(ctx context.Context) error {
@@ -366,13 +367,14 @@ func (s *Server) run(ctx context.Context, rm *room) {
 	if s.cfg.Store != nil {
 		kept = s.keep(ctx, rm)
 	}
-	restored := rm.begun()
+	gone, restored := time.Now(), rm.begun()
 	if !restored {
 		patience := s.cfg.StartTimeout
 		if rm.anew {
 			patience = renewPatience
 		}
-		if err := s.mux(ctx, rm, patience, false); err != nil {
+		var err error
+		if gone, err = s.mux(ctx, rm, time.Now().Add(patience), false); err != nil {
 			if ctx.Err() == nil {
 				s.cfg.Logger.Info("hls: no broadcast", "room", rm.name, "error", err)
 			}
@@ -382,7 +384,8 @@ func (s *Server) run(ctx context.Context, rm *room) {
 	}
 	// A publisher may come back; its viewers' playlists wait for it.
 	for again := !restored; ctx.Err() == nil && !rm.over(); again = true {
-		if s.mux(ctx, rm, s.cfg.RestartGrace, again) != nil {
+		var err error
+		if gone, err = s.mux(ctx, rm, gone.Add(s.cfg.RestartGrace), again); err != nil {
 			break
 		}
 	}
@@ -428,18 +431,17 @@ func (s *Server) keep(ctx context.Context, rm *room) *dvr.Broadcast {
 // errOver tells that what can be opened is a broadcast that has ended.
 var errOver = errors.New("the broadcast is over")
 
-// mux opens the broadcast within patience and feeds it to the muxer until it
-// has ended. The error tells that it could not be opened. again tells that
-// one has ended before.
-func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration, again bool) error {
-	deadline := time.Now().Add(patience)
+// mux opens the broadcast before the deadline and feeds it to the muxer until
+// it has ended, and returns when that was. The error tells that it could not
+// be opened. again tells that one has ended before.
+func (s *Server) mux(ctx context.Context, rm *room, deadline time.Time, again bool) (gone time.Time, err error) {
 	for ; ; again = true {
 		if again {
 			// What ended a moment ago may still be cached upstream.
 			select {
 			case <-time.After(retryInterval):
 			case <-ctx.Done():
-				return ctx.Err()
+				return gone, ctx.Err()
 			}
 		}
 		open, cancel := context.WithDeadline(ctx, deadline)
@@ -451,12 +453,12 @@ func (s *Server) mux(ctx context.Context, rm *room, patience time.Duration, agai
 		}
 		if err == nil {
 			s.cfg.Logger.Info("hls: muxing", "room", rm.name)
-			_ = rm.muxer.Feed(ctx, b) // fails when ctx is done, which the caller sees
+			gone = s.feed(ctx, rm, b)
 			b.Close()
-			return nil
+			return gone, nil
 		}
 		if !rm.begun() || ctx.Err() != nil || time.Now().Add(retryInterval).After(deadline) {
-			return err
+			return gone, err
 		}
 	}
 }
@@ -494,6 +496,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.crowd.leave(client)
 	s.serve(a, r, id, path)
+	a.end(r)
 }
 
 // serve serves the path below a broadcast.

@@ -93,6 +93,19 @@ func (b *Broadcast) Close() { b.follow.close() }
 // Namespace returns the broadcast's Namespace.
 func (b *Broadcast) Namespace() moq.Namespace { return b.ns }
 
+// Reachable tells whether who subscribes to the broadcast now finds it: a
+// node may keep a Track open whose publisher it has lost, and is silent then
+// as if the publisher were. The error is why it does not. It is safe for
+// concurrent use.
+func (b *Broadcast) Reachable(ctx context.Context) error {
+	t, release, err := b.sub.Subscribe(ctx, b.follow.name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return t.Err()
+}
+
 // Catalog returns the newest catalog that Open or Next has seen.
 func (b *Broadcast) Catalog() catalog.Catalog {
 	b.mu.Lock()
