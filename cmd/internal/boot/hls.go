@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/freshet-live/freshet/media/hls"
 )
@@ -92,8 +93,11 @@ func (p *process) authorizeHLS(r *http.Request, room string) (hls.Viewer, error)
 	return hls.Viewer{ID: tokenID(tok), Expires: grant.Expires}, nil
 }
 
-// tokenID names a token without telling it.
+// tokenID names a token without telling it, by what of it is signed. The
+// signature is left out: from one of ES256 anybody makes a second that is as
+// good, and who was revoked would come back with it as somebody else.
 func tokenID(tok string) string {
-	sum := sha256.Sum256([]byte(tok))
+	signed := tok[:max(0, strings.LastIndexByte(tok, '.'))]
+	sum := sha256.Sum256([]byte(signed))
 	return hex.EncodeToString(sum[:16])
 }
