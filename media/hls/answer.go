@@ -18,6 +18,7 @@ type answer struct {
 	set   time.Time // when the deadline was set last
 	code  int       // 0 before the header
 	bytes int64
+	err   error // of the first write that failed
 }
 
 // stretch is how many bytes have to leave within a deadline: with the default
@@ -44,6 +45,7 @@ func (a *answer) Write(b []byte) (n int, err error) {
 		n += w
 		a.bytes += int64(w)
 		if b = b[w:]; err != nil || len(b) == 0 {
+			a.err = err
 			return n, err
 		}
 	}
@@ -59,6 +61,18 @@ func (a *answer) extend() {
 	a.set = now
 	// A writer without deadlines is one of a test.
 	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(now.Add(a.limit))
+}
+
+// end ends the answer to r. One that broke off is aborted: by itself, HTTP/3
+// would end its stream in order, and what came of it would be taken for the
+// whole. It holds short answers back until now, and so their errors.
+func (a *answer) end(r *http.Request) {
+	if r.ProtoMajor == 3 && a.err == nil {
+		a.err = http.NewResponseController(a.ResponseWriter).Flush()
+	}
+	if a.err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // Unwrap is for http.ResponseController.
