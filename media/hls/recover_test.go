@@ -197,48 +197,70 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// TestRecoveredLayers restores two layers, of which one finds less of the
-// broadcast upstream than the other: they are cut and numbered alike again.
+// TestRecoveredLayers restores two layers of which one finds less of the
+// broadcast upstream than the other, and has a third one join: they are cut
+// and numbered alike, at the places that the segments of before ask for.
 func TestRecoveredLayers(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		s, stop := openStore(t, dvr.Config{Dir: dir})
-		m := NewMuxer(Config{Window: 10 * time.Minute})
-		m.Store(begin(t, s))
-		at := wall()
-		layers := func(gopsOf int) (high, low script) {
-			return video("high", &vp9, at, gops(gopsOf, 30, 30)...), video("low", &vp9, at, gops(gopsOf, 30, 30)...)
-		}
-		high, low := layers(22)
-		m.Start(tracks(high, low))
-		play(t, m, high, low)
-		synctest.Wait()
-		stop()
+	for _, c := range []struct {
+		low, new int  // the second at which each goes on or begins
+		even     bool // no hole makes the first layer catch up with the numbers
+	}{
+		{21, 21, true}, {24, 24, true}, {22, 23, false}, {23, 22, false}, {25, 22, false}, {25, 26, false},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := openStore(t, dvr.Config{Dir: dir})
+				m := NewMuxer(Config{Window: 10 * time.Minute})
+				m.Store(begin(t, s))
+				at := wall()
+				layer := func(track string, from, to int) script {
+					l := video(track, &vp9, at, gops(to, 30, 30)...)
+					l.frames = l.frames[from*30:]
+					return l
+				}
+				high, low := layer("high", 0, 22), layer("low", 0, 22)
+				m.Start(tracks(high, low))
+				play(t, m, high, low)
+				synctest.Wait()
+				stop()
 
-		s, stop = openStore(t, dvr.Config{Dir: dir})
-		defer stop()
-		m = NewMuxer(Config{Window: 10 * time.Minute})
-		if !m.Store(resume(t, s)) {
-			t.Fatal("nothing was restored")
-		}
-		high, low = layers(60)
-		high.frames, low.frames = high.frames[20*30:], low.frames[25*30:]
-		m.Start(tracks(high, low))
-		play(t, m, high, low)
-		m.Close()
-		synctest.Wait()
-		a, b := listed(t, m, "high"), listed(t, m, "low")
-		same := 0
-		for i := range min(len(a.Segments), len(b.Segments)) {
-			if a.Segments[i].Time.Equal(b.Segments[i].Time) {
-				same++
-			}
-		}
-		if a.MediaSequence != b.MediaSequence || !a.Segments[len(a.Segments)-1].Time.Equal(b.Segments[len(b.Segments)-1].Time) ||
-			len(a.Segments) != len(b.Segments) || same < len(a.Segments)-2 {
-			t.Errorf("%d of %d segments begin alike\n%s\n%s", same, len(a.Segments), a.Append(nil), b.Append(nil))
-		}
-	})
+				s, stop = openStore(t, dvr.Config{Dir: dir})
+				defer stop()
+				m = NewMuxer(Config{Window: 10 * time.Minute})
+				if !m.Store(resume(t, s)) {
+					t.Fatal("nothing was restored")
+				}
+				layers := []script{layer("high", 20, 60), layer("low", c.low, 60), layer("new", c.new, 60)}
+				m.Start(tracks(layers...))
+				play(t, m, layers...)
+				m.Close()
+				synctest.Wait()
+				a := listed(t, m, "high")
+				starts := make(map[uint64]time.Time)
+				for i, g := range a.Segments {
+					starts[a.MediaSequence+uint64(i)] = g.Time
+					if c.even && i > 0 && i < len(a.Segments)-1 && g.Duration != segmentMin {
+						t.Errorf("a segment of the layer that lost nothing lasts %v\n%s", g.Duration, a.Append(nil))
+					}
+				}
+				for _, track := range []string{"low", "new"} {
+					b := listed(t, m, track)
+					same := 0
+					for i, g := range b.Segments {
+						if starts[b.MediaSequence+uint64(i)].Equal(g.Time) {
+							same++
+						} else if g.Time.Sub(at.Wall()) > 32*time.Second {
+							t.Errorf("%s: segment %d begins elsewhere", track, b.MediaSequence+uint64(i))
+						}
+					}
+					if same < 7 {
+						t.Errorf("%s: %d of %d segments begin alike\n%s\n%s", track, same, len(b.Segments), a.Append(nil), b.Append(nil))
+					}
+				}
+			})
+		})
+	}
 }
 
 // TestFormats keeps all that is known of a format, whatever that is.
