@@ -17,7 +17,7 @@ const (
 	// WebTransport is a WebTransport session over HTTP/3: a subprotocol names
 	// the draft.
 	WebTransport
-	// WebSocket is QMux-like framing over a WebSocket.
+	// WebSocket is QMux over a WebSocket: a subprotocol names the draft.
 	WebSocket
 )
 
@@ -71,12 +71,13 @@ type Conn interface {
 	Context() context.Context
 
 	// Protocol is the negotiated protocol, such as "moqt-18": the ALPN of
-	// QUIC, the subprotocol of WebTransport.
+	// QUIC, the subprotocol of WebTransport, and of WebSocket without the name
+	// of the framing.
 	Protocol() string
 	// Kind says what carries the connection.
 	Kind() Kind
-	// URL is the requested URL with its path and query, for WebTransport at
-	// both ends and for QUIC at the client. It is nil at the server of a native
+	// URL is the requested URL with its path and query, for WebTransport and
+	// WebSocket at both ends and for QUIC at the client. It is nil at the server of a native
 	// QUIC connection, where a MoQ session learns it from SETUP. The caller
 	// must not modify it. It may hold a token: do not log its query.
 	URL() *url.URL
@@ -138,7 +139,9 @@ type Stream interface {
 }
 
 // Stats are counters of one connection since its start. Sizes are in bytes and
-// count UDP payloads, headers and encryption included.
+// count UDP payloads, headers and encryption included. On WebSocket, where TCP
+// hides the rest, packets are messages and sizes their payloads; nothing is
+// lost, and there is no congestion window.
 type Stats struct {
 	// MinRTT, LatestRTT and SmoothedRTT are round-trip times (RFC 9002,
 	// section 5); zero before the first sample.

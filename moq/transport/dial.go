@@ -28,7 +28,9 @@ const attemptDelay = 250 * time.Millisecond
 // and query. With moqt it offers native QUIC and HTTP/3, and asks for
 // WebTransport only if the server chooses that
 // (draft-ietf-moq-transport-18, section "The moqt URI Scheme"). A fragment is not
-// sent. Names with several addresses are tried side by side.
+// sent. With wss, and with ws for what needs no TLS, it asks for a WebSocket, which
+// gets through where UDP does not. Names with several addresses are tried side
+// by side.
 //
 // Errors never hold the query. A refusal by HTTP status is a *RefusedError, one
 // by a close code a *CloseError.
@@ -66,8 +68,16 @@ func newDialer(rawURL string, cfg DialConfig) (*dialer, error) {
 		// The error of url.Parse quotes the URL, which may hold a token.
 		return nil, errors.New("transport: malformed URL")
 	}
-	if u.Scheme != "https" && u.Scheme != "moqt" {
-		return nil, fmt.Errorf("transport: cannot dial scheme %q, only https and moqt", u.Scheme)
+	defaultPort := uint16(443)
+	switch u.Scheme {
+	case "https", "moqt", "wss":
+	case "ws":
+		defaultPort = 80
+	default:
+		return nil, fmt.Errorf("transport: cannot dial scheme %q, only https, moqt, wss and ws", u.Scheme)
+	}
+	if cfg.PacketConn != nil && strings.HasPrefix(u.Scheme, "ws") {
+		return nil, errors.New("transport: WebSocket does not use a packet connection")
 	}
 	if u.Hostname() == "" || u.User != nil {
 		return nil, errors.New("transport: the URL must have a host and no user")
@@ -76,7 +86,7 @@ func newDialer(rawURL string, cfg DialConfig) (*dialer, error) {
 		return nil, err
 	}
 	u.Fragment, u.RawFragment = "", ""
-	d := &dialer{cfg: cfg, url: u, host: u.Hostname(), port: 443}
+	d := &dialer{cfg: cfg, url: u, host: u.Hostname(), port: defaultPort}
 	if p := u.Port(); p != "" {
 		port, err := strconv.ParseUint(p, 10, 16)
 		if err != nil {
@@ -103,6 +113,9 @@ func newDialer(rawURL string, cfg DialConfig) (*dialer, error) {
 }
 
 func (d *dialer) dial(ctx context.Context) (Conn, error) {
+	if strings.HasPrefix(d.url.Scheme, "ws") {
+		return d.dialWebSocket(ctx)
+	}
 	qc, err := d.connect(ctx)
 	if err != nil {
 		return nil, err

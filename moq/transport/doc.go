@@ -1,10 +1,12 @@
 // Package transport carries MoQ sessions over QUIC: natively, one ALPN per
-// draft, or as WebTransport over HTTP/3, where the draft is a subprotocol. Both
-// look the same to a session: a [Conn] with streams, datagrams, and error codes.
+// draft, or as WebTransport over HTTP/3, where the draft is a subprotocol. For
+// networks without UDP there is also QMux over a WebSocket. All look the same to
+// a session: a [Conn] with streams, datagrams, and error codes.
 //
 // A [Listener] serves everything on one UDP socket: WebTransport sessions,
 // native QUIC connections, and any other HTTP/3 request, which goes to an
-// http.Handler. [Dial] is the other end. [Certificates] holds the certificate
+// http.Handler. [Listener.WebSocket] adds connections from HTTP servers over
+// TCP. [Dial] is the other end. [Certificates] holds the certificate
 // of a listener, self-made or read from files, and replaces it while the
 // listener runs.
 //

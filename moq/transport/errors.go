@@ -80,7 +80,8 @@ func (e *DatagramTooLargeError) Error() string {
 	return fmt.Sprintf("transport: datagram is larger than %d bytes", e.Max)
 }
 
-// RefusedError is an HTTP answer other than 200 to a WebTransport request.
+// RefusedError is an HTTP answer to a request for WebTransport or WebSocket that
+// grants none.
 type RefusedError struct {
 	// Status is the HTTP status code.
 	Status int
@@ -91,7 +92,7 @@ type RefusedError struct {
 // Error implements error.
 func (e *RefusedError) Error() string {
 	if e.Reason == "" {
-		return fmt.Sprintf("transport: WebTransport refused with HTTP status %d", e.Status)
+		return fmt.Sprintf("transport: refused with HTTP status %d", e.Status)
 	}
-	return fmt.Sprintf("transport: WebTransport refused with HTTP status %d: %q", e.Status, e.Reason)
+	return fmt.Sprintf("transport: refused with HTTP status %d: %q", e.Status, e.Reason)
 }

@@ -48,6 +48,16 @@ func (g *gate) needsRetry(net.Addr) bool {
 // admit lets a connection in, or refuses it. The context ends with the
 // connection.
 func (g *gate) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	a, err := g.enter()
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, a.leave)
+	return context.WithValue(ctx, gateKey{}, a), nil
+}
+
+// enter takes a place, in its handshake, or refuses it.
+func (g *gate) enter() (*admission, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.conns >= g.maxConns || g.handshakes >= maxHandshakes {
@@ -55,14 +65,15 @@ func (g *gate) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, 
 	}
 	g.conns++
 	g.handshakes++
-	a := &admission{g: g}
-	context.AfterFunc(ctx, func() {
-		a.handshakeDone()
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.conns--
-	})
-	return context.WithValue(ctx, gateKey{}, a), nil
+	return &admission{g: g}, nil
+}
+
+// leave gives the place back. It is called once.
+func (a *admission) leave() {
+	a.handshakeDone()
+	a.g.mu.Lock()
+	defer a.g.mu.Unlock()
+	a.g.conns--
 }
 
 // handshakeDone frees a connection's place among the handshakes.

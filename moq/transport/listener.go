@@ -31,7 +31,8 @@ const (
 	codeInternalError = 0x1
 )
 
-// Listener accepts connections on one UDP socket.
+// Listener accepts connections on one UDP socket, and WebSockets from HTTP
+// servers that use its handler.
 type Listener struct {
 	cfg      ListenConfig
 	log      *slog.Logger
@@ -50,6 +51,7 @@ type Listener struct {
 	running  bool // Run was called, and closes the socket
 	stopping bool // no further connection may start
 	conns    map[*quic.Conn]*served
+	sockets  map[*mux]struct{} // connections over WebSocket
 }
 
 // served is a connection of the listener.
@@ -83,6 +85,7 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		gate:     gate{maxConns: orDefault(cfg.MaxConns, DefaultMaxConns)},
 		accepted: make(chan Conn, acceptQueue),
 		conns:    make(map[*quic.Conn]*served),
+		sockets:  make(map[*mux]struct{}),
 	}
 	if cfg.StatelessResetKey != nil {
 		l.resetKey = *cfg.StatelessResetKey
@@ -149,7 +152,8 @@ func (l *Listener) Close() error {
 
 // Run serves until ctx is done or Close is called, then closes every connection
 // with code 0. It owns the goroutines of the QUIC endpoint, of its connections
-// and of HTTP requests, and returns after the last has ended. It may be called
+// and of HTTP requests, and returns after the last has ended; it waits for those
+// of the HTTP servers that have a connection over WebSocket. It may be called
 // once. The error is nil unless the socket fails.
 func (l *Listener) Run(ctx context.Context) error {
 	l.mu.Lock()
@@ -240,7 +244,7 @@ func (l *Listener) serve(qc *quic.Conn, s *served, server *webtransport.Server) 
 	l.deliver(s, newQUICConn(qc, nil))
 }
 
-// deliver queues a connection for Accept, or closes it.
+// deliver brings a connection to where Accept can return it, or closes it.
 func (l *Listener) deliver(s *served, c Conn) {
 	l.mu.Lock()
 	s.conn = c
@@ -250,6 +254,11 @@ func (l *Listener) deliver(s *served, c Conn) {
 		c.CloseWithError(codeNoError, reasonClosing)
 		return
 	}
+	l.queue(c)
+}
+
+// queue lets Accept return a connection, or closes it.
+func (l *Listener) queue(c Conn) {
 	select {
 	case l.accepted <- c:
 	default:
@@ -265,9 +274,12 @@ const reasonClosing = "server is closing"
 func (l *Listener) closeConns() {
 	l.mu.Lock()
 	l.stopping = true
-	conns := maps.Clone(l.conns)
+	conns, sockets := maps.Clone(l.conns), maps.Clone(l.sockets)
 	l.mu.Unlock()
 	var closing sync.WaitGroup
+	for c := range sockets {
+		closing.Go(func() { c.CloseWithError(codeNoError, reasonClosing) })
+	}
 	for qc, s := range conns {
 		closing.Go(func() { l.closeConn(qc, s) })
 	}

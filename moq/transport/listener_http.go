@@ -109,6 +109,13 @@ func (l *Listener) chooseProtocol(r *http.Request) (string, error) {
 		}
 		return "", fmt.Errorf("none of the offered protocols is spoken here; these are: %s", spoken)
 	}
+	return l.unnamedProtocol(r, "send WT-Available-Protocols")
+}
+
+// unnamedProtocol finds the protocol of a request that names none: what the URL
+// says, or the fallback. The hint says in an error how to name one.
+func (l *Listener) unnamedProtocol(r *http.Request, hint string) (string, error) {
+	spoken := strings.Join(l.cfg.Protocols, ", ")
 	if draft := r.URL.Query().Get("draft"); draft != "" {
 		for _, p := range []string{draft, "moqt-" + draft} {
 			if slices.Contains(l.cfg.Protocols, p) {
@@ -120,7 +127,7 @@ func (l *Listener) chooseProtocol(r *http.Request) (string, error) {
 	if l.cfg.Fallback != "" {
 		return l.cfg.Fallback, nil
 	}
-	return "", fmt.Errorf("no protocol offered: send WT-Available-Protocols, or name one with ?draft= in the URL: %s", spoken)
+	return "", fmt.Errorf("no protocol offered: %s, or name one with ?draft= in the URL: %s", hint, spoken)
 }
 
 // offeredProtocols reads WT-Available-Protocols, a list of strings. One that is

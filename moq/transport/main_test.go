@@ -77,7 +77,7 @@ func dial(t testing.TB, scheme string, l *transport.Listener, cfg transport.Dial
 	if cfg.Protocols == nil {
 		cfg.Protocols = []string{"moqt-18"}
 	}
-	c, err := transport.Dial(patient(t), scheme+"://"+l.Addr().String()+"/", cfg)
+	c, err := transport.Dial(patient(t), scheme+"://"+address(l, scheme)+"/", cfg)
 	if err == nil {
 		t.Cleanup(func() { c.CloseWithError(0, "") })
 	}
@@ -99,5 +99,10 @@ func pair(t testing.TB, scheme string, l *transport.Listener, cfg transport.Dial
 	return client, server
 }
 
-// schemes are the URL schemes and what they give.
+// schemes are the URL schemes of UDP and what they give.
 var schemes = map[string]transport.Kind{"moqt": transport.QUIC, "https": transport.WebTransport}
+
+// allSchemes are those of TCP too, which need serveWeb.
+var allSchemes = map[string]transport.Kind{
+	"moqt": transport.QUIC, "https": transport.WebTransport, "wss": transport.WebSocket, "ws": transport.WebSocket,
+}
