@@ -108,7 +108,7 @@ func (r *rendition) recordPart(name string, body cmaf.Buffer, p dvr.Part, decode
 		p.Prefix = s.key
 	}
 	p.Position = dvr.Position{
-		Anchor: int64(r.clock.Anchor()), Decode: decode, Present: int64(r.newest), Offset: r.offset,
+		Anchor: int64(r.clock.Anchor()), Decode: decode, Present: int64(r.newest), Offset: r.offset, Group: r.group,
 	}
 	if !p.Gap {
 		p.Name = name

@@ -18,7 +18,7 @@ const (
 	drainTime = 2 * time.Second
 	// restartGroups is the jump of Group IDs that tells a restarted publisher
 	// from lost Groups: a publisher starts with the milliseconds of its
-	// clock, so IDs jump by a thousand per second of its absence.
+	// clock, so IDs jump by a thousand per second since it started before.
 	restartGroups = 300
 )
 
@@ -104,18 +104,50 @@ func (m *Muxer) pump(ctx context.Context, b *unpack.Broadcast, name string) {
 }
 
 func (m *Muxer) copyFrames(ctx context.Context, r *unpack.FrameReader, name string) error {
-	var last uint64
+	last, first := m.group(name), true
 	for {
 		f, err := r.Next(ctx)
 		if err != nil {
 			return err
 		}
-		if f.Discontinuity && f.Group > last+restartGroups {
+		if first && last > 0 && anew(last, f.Group) || f.Discontinuity && f.Group > last+restartGroups {
 			m.Restart(name)
 		}
-		last = f.Group
+		if first || f.Group != last {
+			m.enter(name, f.Group)
+		}
+		last, first = f.Group, false
 		if err := m.WriteFrame(name, f.Frame, f.Discontinuity); err != nil {
 			return err
 		}
+	}
+}
+
+// anew tells whether a publisher that was at the Group last, when it was seen
+// before, has started anew if a reader that has just subscribed finds it at
+// another one. Some publishers begin with 0.
+func anew(last, now uint64) bool {
+	return now > last && now-last > restartGroups || now < last && last-now > restartGroups
+}
+
+// group returns the last Group of a track that was entered; 0 if that is
+// unknown.
+func (m *Muxer) group(track string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.renditionLocked(track); r != nil {
+		return r.group
+	}
+	return 0
+}
+
+// enter takes note that the frames written next are of the given Group. It is
+// kept with the parts: also who goes on with what is on disk knows then
+// whether it is the same publisher that goes on.
+func (m *Muxer) enter(track string, group uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.renditionLocked(track); r != nil {
+		r.group = group
 	}
 }

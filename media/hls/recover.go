@@ -99,7 +99,7 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	pos := last.Position
 	r.clock = cmaf.NewClock(uint32(r.seg.scale), media.Time(pos.Anchor))
 	r.seg.at = pos.Decode
-	r.offset = pos.Offset
+	r.offset, r.group = pos.Offset, pos.Group
 	r.newest, r.came = media.Time(pos.Present), time.Now()
 	r.order = cmaf.NewReorder(r.format)
 	r.last = r.clock.Ticks(r.newest)

@@ -43,6 +43,7 @@ type rendition struct {
 	keyAt  int64      // presentation time of the last key frame, in ticks; 0: none yet
 	due    int64      // decode time of what fill adds next
 	came   time.Time  // when the last frame was written
+	group  uint64     // ID of the Group that it came in; 0: unknown
 	last   int64      // highest presentation time of the timeline, in ticks
 	offset int64      // presentation minus decode time at the last key frame
 

@@ -483,3 +483,76 @@ func TestServerRestored(t *testing.T) {
 		stop()
 	})
 }
+
+// TestServerRestoredRestart has the publisher restart while the node is down,
+// with the same formats and for less time than lost media may take: what
+// follows is another timeline, which no gap joins to the one before.
+func TestServerRestoredRestart(t *testing.T) {
+	clip := picture(t)
+	for name, same := range map[string]bool{"another publisher": false, "the same": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				var n *node
+				run := func() (*Server, func()) {
+					store, err := dvr.Open(dvr.Config{Dir: dir, Keep: 11 * time.Minute})
+					if err != nil {
+						t.Fatal(err)
+					}
+					s, fresh, stop := serve(t, ServerConfig{Store: store})
+					if n != nil {
+						fresh.broadcasts = n.broadcasts
+					}
+					n = fresh
+					return s, func() {
+						stop()
+						if err := store.Close(); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				s, stop := run()
+				length := 20 * time.Second
+				if same {
+					length = 60 * time.Second
+				}
+				var wg sync.WaitGroup
+				publisher := n
+				wg.Go(func() { publisher.publish(t, clip, "demo", length) })
+				time.Sleep(time.Second)
+				get(t.Context(), s, "/hls/demo/index.m3u8")
+				time.Sleep(18 * time.Second)
+				stop()
+				time.Sleep(7 * time.Second)
+				if !same {
+					wg.Wait()
+					wg.Go(func() { publisher.publish(t, clip, "demo", 20*time.Second) })
+				}
+				time.Sleep(5 * time.Second)
+				s, stop = run()
+				defer stop()
+				get(t.Context(), s, "/hls/demo/index.m3u8")
+				time.Sleep(10 * time.Second)
+				for _, track := range []string{"video0", "audio0"} {
+					p := parsed(t, get(t.Context(), s, "/hls/demo/p/open/"+track+".m3u8"))
+					for _, f := range p.Check() {
+						t.Error(f)
+					}
+					disc, gap := 0, 0
+					for _, g := range p.Segments {
+						if g.Discontinuity {
+							disc++
+						}
+						if g.Gap {
+							gap++
+						}
+					}
+					if wantDisc := !same; disc > 1 || (disc == 1) != wantDisc || (gap > 0) != same {
+						t.Errorf("%s: %d discontinuities, %d gaps\n%s", track, disc, gap, p.Append(nil))
+					}
+				}
+				wg.Wait()
+			})
+		})
+	}
+}

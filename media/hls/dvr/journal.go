@@ -95,6 +95,9 @@ type Position struct {
 	Decode  int64 `json:"decode,omitempty"`  // where the next sample is due, in ticks
 	Present int64 `json:"present,omitempty"` // highest presentation time so far, microseconds since the Unix epoch
 	Offset  int64 `json:"offset,omitempty"`  // presentation minus decode time at key frames, in ticks
+	// Group is the ID of the MoQ Group that the newest frame came in, which
+	// tells whether the same publisher goes on; 0: unknown.
+	Group uint64 `json:"group,omitempty"`
 }
 
 // Close completes the open segment.
