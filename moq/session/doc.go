@@ -1,7 +1,7 @@
 // Package session is one endpoint of Media over QUIC on one connection, in
 // either role: control streams with SETUP and GOAWAY, requests on their own
 // bidirectional streams, and Objects on unidirectional ones
-// (draft-ietf-moq-transport-18 and -19).
+// (draft-ietf-moq-transport-18 to -22).
 //
 // A [Session] joins Tracks of package moq to the network. What the peer asks
 // for is served from the *moq.Track that the [Handler] names; what this end
@@ -38,5 +38,5 @@
 // SUBSCRIBE_TRACKS is answered with NOT_SUPPORTED. Range Filters are not
 // offered (MAX_FILTER_RANGES is 0). Objects in datagrams are checked and
 // dropped: package moq has only Subgroups. REDIRECT is reported as an error
-// and never sent.
+// and never sent. PUBLISH_STATE_NOTIFY is accepted and never sent.
 package session

@@ -65,8 +65,12 @@ func (r *FetchResult) Err() error {
 func (r *FetchResult) Close() { r.f.cancel(ErrCancelled) }
 
 // Fetch asks the peer for Objects that exist already, and waits for FETCH_OK.
-// A refusal is a *RequestError. ctx is for the wait only.
+// A refusal is a *RequestError, and so is an End before the Start, without
+// asking. ctx is for the wait only.
 func (s *Session) Fetch(ctx context.Context, name moq.FullTrackName, opts FetchOptions) (*FetchResult, error) {
+	if opts.End.Less(opts.Start) {
+		return nil, &RequestError{Code: wire.RequestInvalidRange, Reason: "end before start"}
+	}
 	priority := cmp.Or(opts.Priority, moq.DefaultPriority)
 	f, err := s.openFetch(ctx, opts.Order, func(id uint64) *wire.Fetch {
 		m := &wire.Fetch{
@@ -92,7 +96,7 @@ func (s *Session) Fetch(ctx context.Context, name moq.FullTrackName, opts FetchO
 		}})
 	}
 	res.track = w.Track()
-	f.into(newFetchSink(w, opts.Start))
+	f.into(s.newFetchSink(w, opts.Start))
 	if !s.spawn(func() {
 		err := f.await()
 		if opts.Into == nil {
@@ -117,8 +121,13 @@ func tokenOf(token string) []wire.Token {
 // fetch is a FETCH of this end.
 type fetch struct {
 	s     *Session
-	r     *requestStream
+	id    uint64         // the Request ID that its data stream names
+	r     *requestStream // nil for a fill, which has no request of its own
 	order moq.GroupOrder
+	// in is the subscription that a fill belongs to, to whose streams that of
+	// the fill counts. ask requests a fill whose request has not been sent yet.
+	in  *inbound
+	ask func() error
 
 	// ctx ends with the request, or before when it is cancelled.
 	ctx    context.Context
@@ -137,24 +146,13 @@ type fetch struct {
 
 // openFetch sends a FETCH. Its data stream may come before the answer.
 func (s *Session) openFetch(ctx context.Context, order moq.GroupOrder, build func(id uint64) *wire.Fetch) (*fetch, error) {
-	f := &fetch{
-		s: s, order: order,
-		ready: make(chan struct{}), stream: make(chan error, 1), done: make(chan struct{}),
-	}
-	f.ctx, f.cancel = context.WithCancelCause(s.ctx)
-	registered := false
-	var id uint64
-	r, err := s.openRequest(ctx, func(next uint64) wire.Message {
-		id, registered = next, true
-		s.mu.Lock()
-		s.inbound.fetches[id] = f
-		s.mu.Unlock()
+	f := s.newFetch(order)
+	r, err := s.openRequest(ctx, func(id uint64) wire.Message {
+		f.expect(id)
 		return build(id)
 	})
 	if err != nil {
-		if registered {
-			s.dropFetch(id)
-		}
+		f.drop()
 		f.cancel(err)
 		return nil, err
 	}
@@ -162,10 +160,29 @@ func (s *Session) openFetch(ctx context.Context, order moq.GroupOrder, build fun
 	return f, nil
 }
 
-func (s *Session) dropFetch(id uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.inbound.fetches, id)
+func (s *Session) newFetch(order moq.GroupOrder) *fetch {
+	f := &fetch{
+		s: s, order: order,
+		ready: make(chan struct{}), stream: make(chan error, 1), done: make(chan struct{}),
+	}
+	f.ctx, f.cancel = context.WithCancelCause(s.ctx)
+	return f
+}
+
+// expect makes the fetch known under its Request ID, drop ends that.
+func (f *fetch) expect(id uint64) {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.id = id
+	f.s.inbound.fetches[id] = f
+}
+
+func (f *fetch) drop() {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if f.s.inbound.fetches[f.id] == f {
+		delete(f.s.inbound.fetches, f.id)
+	}
 }
 
 // answer waits for FETCH_OK.
@@ -183,7 +200,7 @@ func (f *fetch) answer(ctx context.Context, start moq.Location) (*wire.FetchOK, 
 		f.s.fail(violation("FETCH_OK ends before the start of the fetch"))
 		return nil, context.Cause(f.s.ctx)
 	}
-	if err := supported(ok.Properties); err != nil {
+	if err := f.s.supported(ok.Properties); err != nil {
 		return nil, err
 	}
 	return ok, nil
@@ -217,12 +234,14 @@ func (f *fetch) await() error {
 // end ends the request.
 func (f *fetch) end(err error) {
 	f.cancel(err)
-	f.s.dropFetch(f.r.id)
-	f.r.release()
-	if err != nil {
-		f.r.cancel(wire.ResetCancelled)
-	} else {
-		f.r.finish()
+	f.drop()
+	if f.r != nil {
+		f.r.release()
+		if err != nil {
+			f.r.cancel(wire.ResetCancelled)
+		} else {
+			f.r.finish()
+		}
 	}
 	f.err = err
 	close(f.done)
@@ -238,10 +257,14 @@ func (s *Session) receiveFetch(r *streamReader, h wire.FetchHeader) error {
 	}
 	f.taken = true
 	s.mu.Unlock()
-	defer context.AfterFunc(f.ctx, func() { r.stream.Stop(uint64(wire.ResetCancelled)) })()
+	defer context.AfterFunc(f.ctx, func() { r.stream.Stop(s.draft.ResetNumber(wire.ResetCancelled)) })()
 	var err error
 	select {
 	case <-f.ready:
+		if f.in != nil {
+			f.in.begin()
+			defer f.in.finish()
+		}
 		err = f.read(r)
 	case <-f.ctx.Done():
 		err = context.Cause(f.ctx)
@@ -281,8 +304,9 @@ func (f *fetch) read(r *streamReader) error {
 
 // fetchSink writes fetched Objects into a Track.
 type fetchSink struct {
-	w    *moq.TrackWriter
-	from moq.Location // the start of the fetch
+	draft wire.Draft
+	w     *moq.TrackWriter
+	from  moq.Location // the start of the fetch
 	// keep is the Group whose Subgroups stay open at the end, for live streams
 	// to go on with; nil when there is none.
 	keep *uint64
@@ -299,8 +323,8 @@ type fetchSink struct {
 }
 
 // newFetchSink makes a sink for a fetch that starts at from.
-func newFetchSink(w *moq.TrackWriter, from moq.Location) *fetchSink {
-	k := &fetchSink{w: w, from: from}
+func (s *Session) newFetchSink(w *moq.TrackWriter, from moq.Location) *fetchSink {
+	k := &fetchSink{draft: s.draft, w: w, from: from}
 	if l, ok := w.Track().Largest(); ok {
 		// The largest itself may be half there, left by a session that broke.
 		if o, err := w.Track().Range(l, l, moq.GroupOrderAscending).Next(); err == nil && o.Object != nil && o.Object.Complete() {
@@ -312,7 +336,7 @@ func newFetchSink(w *moq.TrackWriter, from moq.Location) *fetchSink {
 }
 
 func (k *fetchSink) object(r *streamReader, it wire.FetchItem) error {
-	if err := wire.CheckObjectProperties(it.Location, it.Properties); err != nil {
+	if err := k.draft.CheckObjectProperties(it.Location, it.Properties); err != nil {
 		return err
 	}
 	if !k.begun || k.id != it.Location.Group {
@@ -422,7 +446,7 @@ func (s *Session) serveFetch(ctx context.Context, cancel context.CancelCauseFunc
 		largest, _ := track.Largest()
 		err = r.send(ctx, &wire.FetchOK{
 			EndOfTrack: errors.Is(track.Err(), io.EOF) && !last.Less(largest),
-			Last:       last, Properties: track.Properties(),
+			Last:       last, Properties: included(track, &m.Params),
 		})
 	}
 	switch {
@@ -436,7 +460,7 @@ func (s *Session) serveFetch(ctx context.Context, cancel context.CancelCauseFunc
 		<-watched
 		return
 	}
-	if err := s.sendFetch(ctx, r.id, l, track.Range(start, last, m.Params.GroupOrder), m.Params.GroupOrder); err != nil {
+	if err := s.sendFetch(ctx, r.id, l, track.Range(start, last, m.Params.GroupOrder), m.Params.GroupOrder, nil); err != nil {
 		// "The Publisher can destroy fetch state as soon as it has received a
 		// STOP_SENDING. It MUST reset the bidi request stream and
 		// unidirectional data stream".
@@ -454,7 +478,7 @@ func (s *Session) fetchRange(ctx context.Context, m *wire.Fetch, token string) (
 		return nil, moq.Location{}, moq.Location{}, &RequestError{Code: wire.RequestInvalidRange, Reason: reason}
 	}
 	if m.FetchType == wire.FetchStandalone {
-		if m.Last.Less(m.Start) {
+		if m.Params.Filter == nil && m.Last.Less(m.Start) {
 			return invalid("end before start")
 		}
 		track, err = s.trackFor(ctx, Fetch, m.Name, &m.Params, token)
@@ -480,6 +504,11 @@ func (s *Session) fetchRange(ctx context.Context, m *wire.Fetch, token string) (
 	switch {
 	case !ok:
 		return invalid("no object has been published")
+	case m.Params.Filter != nil:
+		// A start relative to the largest Object.
+		if start, last, ok = rangeOf(m.Params.Filter, largest); !ok {
+			return invalid("start after the largest object")
+		}
 	case largest.Less(start) || last.Less(start):
 		return invalid("start after the largest object")
 	case largest.Less(last):
@@ -521,15 +550,19 @@ func (s *Session) awaitServed(ctx context.Context, id uint64) (*sender, error) {
 	}
 }
 
-// sendFetch sends a range on a stream of its own.
-func (s *Session) sendFetch(ctx context.Context, id uint64, l *lane, objects *moq.RangeReader, order moq.GroupOrder) error {
+// sendFetch sends a range on a stream of its own. It calls opened, unless that
+// is nil, when there is one.
+func (s *Session) sendFetch(ctx context.Context, id uint64, l *lane, objects *moq.RangeReader, order moq.GroupOrder, opened func()) error {
 	st, err := s.conn.OpenUniStream(ctx)
 	if err != nil {
 		return err
 	}
+	if opened != nil {
+		opened()
+	}
 	e := s.sched.add(l, st, moq.DefaultPriority, 0, 0)
 	defer s.sched.remove(e)
-	stop := context.AfterFunc(ctx, func() { st.Reset(uint64(wire.ResetCancelled)) })
+	stop := context.AfterFunc(ctx, func() { st.Reset(s.draft.ResetNumber(wire.ResetCancelled)) })
 	defer stop()
 	out := gatherer{w: st}
 	defer out.drop()
@@ -554,7 +587,7 @@ func (s *Session) sendFetch(ctx context.Context, id uint64, l *lane, objects *mo
 			// It cannot be told any more whether the rest exists.
 			code = wire.ResetUnknownObjectStatus
 		}
-		st.Reset(uint64(code))
+		st.Reset(s.draft.ResetNumber(code))
 		return err
 	}
 	return st.Close()

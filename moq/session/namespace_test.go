@@ -143,7 +143,7 @@ func TestNamespaceFIN(t *testing.T) {
 		e := publish()
 		check(t, e.st.Close())
 		synctest.Wait()
-		if left := len(n.namespaces); left != map[wire.Draft]int{wire.Draft18: 0, wire.Draft19: 1}[p.draft] {
+		if left := len(n.namespaces); (left == 1) != (p.draft > wire.Draft18) {
 			t.Errorf("%d namespaces after a FIN", left)
 		}
 		e.st.Stop(uint64(wire.ResetCancelled))

@@ -104,6 +104,13 @@ func (s *scheduler) setPriority(l *lane, subscriber uint8) {
 	s.updateLocked(l)
 }
 
+// priority returns the subscriber priority of a request.
+func (s *scheduler) priority(l *lane) uint8 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.subscriber
+}
+
 // compare is the order within a lane.
 func (l *lane) compare(a, b *scheduled) int {
 	byGroup := cmp.Compare(a.group, b.group)

@@ -92,9 +92,11 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 	if err == nil {
 		d, err = s.newSender(ctx, track, s.takeAlias(), &m.Params)
 	}
+	var largest *moq.Location
 	if err == nil {
+		largest = d.largest()
 		err = r.send(ctx, &wire.SubscribeOK{
-			Alias: d.alias, Params: wire.Params{LargestObject: d.largest()}, Properties: track.Properties(),
+			Alias: d.alias, Params: wire.Params{LargestObject: largest}, Properties: included(track, &m.Params),
 		})
 		if err != nil {
 			d.drop()
@@ -113,6 +115,7 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 		return
 	}
 	s.setServed(r.id, d)
+	d.fill(r.id, m.Params.Fill, largest)
 	close(answered)
 	code, err := d.run()
 	_ = s.endPublishing(ctx, r, d, code, err) // nobody is left to be told
@@ -148,7 +151,7 @@ func (r *requestStream) awaitEnd(watched <-chan struct{}) {
 	select {
 	case <-watched:
 	case <-t.C:
-		r.stream.Stop(uint64(wire.ResetCancelled))
+		r.stream.Stop(r.s.draft.ResetNumber(wire.ResetCancelled))
 		<-watched
 	}
 }
@@ -165,6 +168,7 @@ func (r *requestStream) applyUpdate(ctx context.Context, d *sender, u *wire.Requ
 	}
 	// An error is the end of the stream, which ends the subscription by itself.
 	_ = r.send(ctx, &wire.RequestOK{Params: wire.Params{LargestObject: largest}})
+	d.fill(u.RequestID, u.Params.Fill, largest)
 }
 
 // serveTrackStatus answers a TRACK_STATUS.
@@ -174,7 +178,7 @@ func (s *Session) serveTrackStatus(ctx context.Context, r *requestStream, m *wir
 		r.refuse(err)
 		return
 	}
-	ok := &wire.RequestOK{Properties: track.Properties()}
+	ok := &wire.RequestOK{Properties: included(track, &m.Params)}
 	if l, begun := track.Largest(); begun {
 		ok.Params.LargestObject = &l
 	}
@@ -212,7 +216,7 @@ func (s *Session) TrackStatus(ctx context.Context, name moq.FullTrackName, token
 		return Status{}, context.Cause(s.ctx)
 	}
 	r.finish()
-	if err := supported(ok.Properties); err != nil {
+	if err := s.supported(ok.Properties); err != nil {
 		return Status{}, err
 	}
 	return Status{Largest: ok.Params.LargestObject, Properties: ok.Properties}, nil

@@ -161,7 +161,7 @@ func (s *Session) receiveUni(st transport.ReceiveStream) {
 		// "The receiver MUST discard all data received on a padding stream to
 		// prevent exhausting flow control", or "cancel a padding stream at any
 		// time": stopping it discards what is under way too.
-		st.Stop(uint64(wire.ResetCancelled))
+		st.Stop(s.draft.ResetNumber(wire.ResetCancelled))
 	case wire.StreamFetch:
 		var h wire.FetchHeader
 		err := r.header(func(b []byte) (n int, err error) {
@@ -205,9 +205,9 @@ func (s *Session) dataStreamEnded(r *streamReader, err error) {
 	case errors.As(err, &local), errors.As(err, &breach):
 		s.fail(err)
 	case errors.As(err, &stop):
-		r.stream.Stop(uint64(stop.code))
+		r.stream.Stop(s.draft.ResetNumber(stop.code))
 	default:
-		r.stream.Stop(uint64(wire.ResetCancelled))
+		r.stream.Stop(s.draft.ResetNumber(wire.ResetCancelled))
 	}
 }
 
@@ -447,7 +447,7 @@ func (s *Session) receiveSubgroup(r *streamReader, h *wire.SubgroupHeader) error
 	}
 	in.begin()
 	defer in.finish()
-	defer context.AfterFunc(in.ctx, func() { r.stream.Stop(uint64(wire.ResetCancelled)) })()
+	defer context.AfterFunc(in.ctx, func() { r.stream.Stop(s.draft.ResetNumber(wire.ResetCancelled)) })()
 	if err := in.awaitJoin(h.Group); err != nil {
 		return err
 	}
@@ -569,7 +569,7 @@ func (in *inbound) takeOver(group, subgroup, first uint64) {
 // object copies one Object.
 func (g *subgroupStream) object(o wire.ObjectHeader) error {
 	l := moq.Location{Group: g.h.Group, Object: o.ID}
-	if err := wire.CheckObjectProperties(l, o.Properties); err != nil {
+	if err := g.in.s.draft.CheckObjectProperties(l, o.Properties); err != nil {
 		return err
 	}
 	if err := g.in.checkEnd(l, o.Status); err != nil {
@@ -639,7 +639,7 @@ func (g *subgroupStream) reset(err error) {
 	case errors.As(err, &malformed):
 		code = wire.ResetMalformedTrack
 	case errors.As(err, &end) && end.Remote:
-		code = wire.ResetCode(end.Code)
+		code = g.in.s.draft.ResetCode(end.Code)
 	}
 	g.w.Reset(uint64(code))
 }

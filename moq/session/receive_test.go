@@ -196,8 +196,17 @@ func joinFrom(t *testing.T, p *script, largest *moq.Location) (sub, fetch *excha
 		ch <- s
 	}()
 	sub, m := p.accept()
-	if _, ok := m.(*wire.Subscribe); !ok {
+	s, ok := m.(*wire.Subscribe)
+	if !ok {
 		t.Fatalf("got %T", m)
+	}
+	if p.draft.Dialect().Fill {
+		f := s.Params.Fill
+		if f == nil || f.Filter == nil || f.Filter.Type != wire.FilterRelativeStart || f.Filter.Groups != 1 {
+			t.Fatalf("FILL_PARAMETERS %+v", f)
+		}
+		sub.send(&wire.SubscribeOK{Alias: 7, Params: wire.Params{LargestObject: largest}})
+		return sub, &exchange{p: p, id: s.RequestID, fill: true}, ch
 	}
 	fetch, m = p.accept()
 	f, ok := m.(*wire.Fetch)
@@ -269,6 +278,13 @@ func TestJoinOrder(t *testing.T) {
 func TestJoinFails(t *testing.T) {
 	for name, fail := range map[string]func(p *script, f *exchange){
 		"refused": func(p *script, f *exchange) {
+			if f.fill {
+				// "it MUST open a fill fetch stream and reset it immediately
+				// after the FETCH_HEADER if necessary" (draft 22)
+				var cursor wire.FetchCursor
+				p.uni(p.fetchBytes(f.id, &cursor, 4, 0)).Reset(uint64(wire.ResetInternalError))
+				return
+			}
 			f.send(&wire.RequestError{Code: wire.RequestNotSupported})
 			f.st.Close()
 		},

@@ -31,9 +31,12 @@ func (s *Session) newRequestStream(st transport.Stream) *requestStream {
 	}
 }
 
-// send writes a message. An error is the end of ctx, of the stream or of the
+// send writes a message, without what the draft cannot say of it. An error is the end of ctx, of the stream or of the
 // connection, or says that m cannot be encoded.
 func (r *requestStream) send(ctx context.Context, m wire.Message) error {
+	if lost := r.s.draft.Fit(m); lost != nil {
+		r.s.log.Debug("message says less than it should", "message", m.Type(), "draft", r.s.draft, "lost", lost)
+	}
 	b, err := r.s.draft.AppendMessage(nil, m)
 	if err != nil {
 		return err
@@ -110,8 +113,8 @@ func (r *requestStream) unexpected(m wire.Message) {
 // (draft-ietf-moq-transport-19, section "Request Cancellation and
 // Rejection").
 func (r *requestStream) cancel(code wire.ResetCode) {
-	r.stream.Reset(uint64(code))
-	r.stream.Stop(uint64(code))
+	r.stream.Reset(r.s.draft.ResetNumber(code))
+	r.stream.Stop(r.s.draft.ResetNumber(code))
 }
 
 // openRequest opens the stream of a request of this end and sends its first
@@ -179,7 +182,7 @@ func (r *requestStream) answer(ctx context.Context) (wire.Message, error) {
 	}
 	if e, ok := m.(*wire.RequestError); ok {
 		r.stream.Close()
-		r.stream.Stop(uint64(wire.ResetCancelled))
+		r.stream.Stop(r.s.draft.ResetNumber(wire.ResetCancelled))
 		return nil, refused(e)
 	}
 	return m, nil
@@ -298,7 +301,7 @@ func (s *Session) begin(q request) error {
 		// No session-level Track or Namespace is known here.
 		return &RequestError{Code: wire.RequestDoesNotExist}
 	}
-	if len(q.params.RangeFilters) > 0 {
+	if hasRangeFilters(q.params) {
 		return &RequestError{Code: wire.RequestInvalidFilter, Reason: "range filters are not supported"}
 	}
 	s.mu.Lock()
@@ -341,7 +344,7 @@ func (r *requestStream) refuse(err error) {
 // finish ends the stream after the last message of this end.
 func (r *requestStream) finish() {
 	r.stream.Close()
-	r.stream.Stop(uint64(wire.ResetCancelled))
+	r.stream.Stop(r.s.draft.ResetNumber(wire.ResetCancelled))
 }
 
 // watch reads the rest of a request of the peer until the peer's direction
@@ -371,11 +374,15 @@ func (r *requestStream) watch(cancel context.CancelCauseFunc, update func(*wire.
 	}
 }
 
-// update sends REQUEST_UPDATE on a request of this end. The answer comes to
-// the reader of the stream.
-func (r *requestStream) update(ctx context.Context, p wire.Params) error {
+// update sends REQUEST_UPDATE on a request of this end, after it has told
+// before, unless that is nil, its Request ID. The answer comes to the reader
+// of the stream.
+func (r *requestStream) update(ctx context.Context, p wire.Params, before func(id uint64)) error {
 	r.s.mu.Lock()
 	id := r.s.takeIDLocked()
 	r.s.mu.Unlock()
+	if before != nil {
+		before(id)
+	}
 	return r.send(ctx, &wire.RequestUpdate{RequestID: id, Params: p})
 }

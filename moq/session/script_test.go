@@ -85,6 +85,9 @@ type exchange struct {
 	st transport.Stream
 	in messageReader
 	id uint64
+	// fill tells that it is what a SUBSCRIBE asked for by FILL_PARAMETERS, so
+	// that there is no stream of its own to answer on.
+	fill bool
 }
 
 // open begins a request stream with raw bytes.
@@ -125,6 +128,9 @@ func (e *exchange) next() wire.Message {
 
 func (e *exchange) send(m wire.Message) {
 	e.p.t.Helper()
+	if e.fill {
+		return
+	}
 	_, err := e.st.Write(e.p.encode(m))
 	check(e.p.t, err)
 }

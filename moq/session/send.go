@@ -33,12 +33,15 @@ type sender struct {
 	params subscriptionParams
 	active map[*outgoing]struct{}
 	opened uint64 // streams, for PUBLISH_DONE
+	fills  int    // fill fetch streams that are being sent
+	ended  bool   // no stream may be opened any more
 }
 
 // subscriptionParams are what the subscriber has chosen so far.
 type subscriptionParams struct {
 	forward bool
 	filter  *wire.Filter
+	order   moq.GroupOrder // as the SUBSCRIBE says
 	// objectTimeout and subgroupTimeout are the subscriber's delivery
 	// timeouts; 0 is none.
 	objectTimeout, subgroupTimeout time.Duration
@@ -50,6 +53,7 @@ type epoch struct {
 	cancel context.CancelCauseFunc
 	reader *moq.TrackReader // nil while the Forward State is 0
 	end    *uint64          // the last Group, if there is one
+	last   *uint64          // the last Object of that Group, if there is one
 	// empty is how many more Subgroups of the first Group get a stream though
 	// none of their Objects is left to send: its FIN tells a subscriber that
 	// fetches the rest of the Group that they are complete.
@@ -68,7 +72,7 @@ func (s *Session) newSender(ctx context.Context, track *moq.Track, alias uint64,
 		s: s, track: track, alias: alias,
 		lane:   &lane{subscriber: moq.DefaultPriority, order: groupOrder(track, p.GroupOrder)},
 		slots:  make(chan struct{}, s.cfg.Limits.OpenSubgroups),
-		params: subscriptionParams{forward: true},
+		params: subscriptionParams{forward: true, order: p.GroupOrder},
 		active: make(map[*outgoing]struct{}),
 	}
 	d.ctx, d.cancel = context.WithCancelCause(ctx)
@@ -147,18 +151,21 @@ func (d *sender) newEpoch(params subscriptionParams) (*epoch, error) {
 		switch f.Type {
 		case wire.FilterNextGroup:
 			cfg.Start = moq.StartNextGroup
-		case wire.FilterAbsoluteStart, wire.FilterAbsoluteRange:
+		case wire.FilterAbsoluteStart, wire.FilterAbsoluteRange, wire.FilterObjectRange:
 			// A subscription passes what is published from now on, so a start
 			// in the past is one at the next Object.
 			if !begun || largest.Less(f.Start) {
 				cfg.Start, cfg.At = moq.StartAt, f.Start
 			}
 		}
-		if f.Type == wire.FilterAbsoluteRange {
-			if begun && f.EndGroup < largest.Group {
+		if f.Type == wire.FilterAbsoluteRange || f.Type == wire.FilterObjectRange {
+			if begun && f.EndGroup < largest.Group && !d.s.dialect.Fill {
 				return nil, &RequestError{Code: wire.RequestInvalidRange, Reason: "end group has been published"}
 			}
 			cfg.End, e.end = &f.EndGroup, &f.EndGroup
+			if f.Type == wire.FilterObjectRange {
+				e.last = &f.EndObject
+			}
 		}
 	}
 	e.ctx, e.cancel = context.WithCancelCause(d.ctx)
@@ -204,7 +211,7 @@ func (d *sender) joining() (moq.Location, error) {
 // update applies a REQUEST_UPDATE and returns the LARGEST_OBJECT for its
 // answer.
 func (d *sender) update(p *wire.Params) (*moq.Location, error) {
-	if len(p.RangeFilters) > 0 {
+	if hasRangeFilters(p) {
 		return nil, &RequestError{Code: wire.RequestInvalidFilter, Reason: "range filters are not supported"}
 	}
 	if p.SubscriberPriority != nil {
@@ -215,7 +222,13 @@ func (d *sender) update(p *wire.Params) (*moq.Location, error) {
 	defer d.mu.Unlock()
 	before := d.params
 	d.params.apply(p)
+	if p.Fill != nil && d.fills >= maxFills {
+		return nil, &RequestError{Code: wire.RequestExcessiveLoad, Reason: "too many fills"}
+	}
 	if p.Filter == nil && d.params.forward == before.forward {
+		if l, ok := d.track.Largest(); ok && p.Fill != nil {
+			return &l, nil // up to which it is filled
+		}
 		return d.largestLocked(), nil
 	}
 	next, err := d.newEpoch(d.params)
@@ -262,7 +275,7 @@ func (d *sender) run() (wire.PublishDoneCode, error) {
 		if e.reader != nil {
 			e.reader.Close()
 		}
-		d.wg.Wait()
+		d.settle()
 	}()
 	for {
 		err := d.runEpoch(e)
@@ -281,7 +294,7 @@ func (d *sender) run() (wire.PublishDoneCode, error) {
 			}
 			return 0, err
 		}
-		d.wg.Wait()
+		d.settle()
 		if errors.Is(err, io.EOF) {
 			if d.track.Err() == nil {
 				return wire.DoneSubscriptionEnded, nil
@@ -290,6 +303,14 @@ func (d *sender) run() (wire.PublishDoneCode, error) {
 		}
 		return doneCode(err), err
 	}
+}
+
+// settle waits for the streams that are open; none is opened any more.
+func (d *sender) settle() {
+	d.mu.Lock()
+	d.ended = true
+	d.mu.Unlock()
+	d.wg.Wait()
 }
 
 // drop ends a sender that never ran, and lets go of the Track.
@@ -303,7 +324,7 @@ func (d *sender) drop() {
 // runEpoch starts a goroutine per Subgroup until the epoch ends with
 // errUpdated, or the Track or the subscription with their reason.
 func (d *sender) runEpoch(e *epoch) error {
-	if e.reader == nil {
+	idle := func() error {
 		select {
 		case <-e.ctx.Done():
 			return context.Cause(e.ctx)
@@ -311,10 +332,19 @@ func (d *sender) runEpoch(e *epoch) error {
 			return d.track.Err()
 		}
 	}
+	if e.reader == nil {
+		return idle()
+	}
 	for {
 		sr, err := e.reader.NextSubgroup(e.ctx)
 		if errors.Is(err, moq.ErrTooFarBehind) {
 			continue // what was missed is gone; what is retained follows
+		}
+		if errors.Is(err, io.EOF) && d.s.dialect.Fill && d.track.Err() == nil {
+			// "A publisher does not end a subscription solely because the
+			// Largest Object advances past the end of the current Location
+			// Filter."
+			return idle()
 		}
 		if err != nil {
 			return err
@@ -345,6 +375,9 @@ func (d *sender) start(e *epoch, sr *moq.SubgroupReader) {
 	}
 	o.objectTimeout, o.subgroupTimeout = d.params.objectTimeout, d.params.subgroupTimeout
 	d.mu.Unlock()
+	if e.last != nil && sr.Group() == *e.end {
+		o.last = e.last
+	}
 	if e.empty > 0 && sr.Group() == e.reader.Start().Group {
 		o.empty = true
 		e.empty--
@@ -377,6 +410,7 @@ type outgoing struct {
 
 	objectTimeout, subgroupTimeout time.Duration // as they were when it began
 	empty                          bool          // a stream is worth opening without Objects
+	last                           *uint64       // the last Object that passes the filter, if not all do
 
 	stream  transport.SendStream
 	out     gatherer
@@ -388,10 +422,6 @@ type outgoing struct {
 	begun   time.Time   // of the Object that is being sent; zero before the first
 	watch   *time.Timer // fires when a Write takes until the Object is older than objectTimeout
 }
-
-// frameKey is under which key an Object keeps its header as this session sends
-// it. Drafts 18 and 19 encode Objects alike.
-const frameKey = 18
 
 // resetGrace is how long a stream whose Subgroup was reset upstream may take
 // to send what came before.
@@ -405,6 +435,9 @@ func (o *outgoing) run() {
 	if err != nil && !(o.empty && errors.Is(err, io.EOF)) {
 		return // nothing was sent, so nothing is reset
 	}
+	if obj != nil && o.filtered(obj) {
+		return
+	}
 	if o.open() != nil {
 		return
 	}
@@ -413,7 +446,7 @@ func (o *outgoing) run() {
 	if o.d.s.conn.Kind() != transport.QUIC {
 		o.yields = e
 	}
-	stopReset := context.AfterFunc(o.ctx, func() { o.stream.Reset(uint64(resetCode(context.Cause(o.ctx)))) })
+	stopReset := context.AfterFunc(o.ctx, func() { o.stream.Reset(o.number(resetCode(context.Cause(o.ctx)))) })
 	defer stopReset()
 
 	err = o.send(obj)
@@ -430,12 +463,18 @@ func (o *outgoing) run() {
 			// What has not reached the subscriber by then is given up; the
 			// call does nothing when all has.
 			st := o.stream
-			time.AfterFunc(o.subgroupTimeout, func() { st.Reset(uint64(wire.ResetDeliveryTimeout)) })
+			time.AfterFunc(o.subgroupTimeout, func() { st.Reset(o.number(wire.ResetDeliveryTimeout)) })
 		}
 	default:
-		o.stream.Reset(uint64(resetCode(err)))
+		o.stream.Reset(o.number(resetCode(err)))
 	}
 }
+
+// number returns the draft's number of a reset code.
+func (o *outgoing) number(c wire.ResetCode) uint64 { return o.d.s.draft.ResetNumber(c) }
+
+// filtered reports whether obj follows the last one that passes the filter.
+func (o *outgoing) filtered(obj *moq.Object) bool { return o.last != nil && obj.ID > *o.last }
 
 // abandoned is called when the rest of the Subgroup will not come.
 func (o *outgoing) abandoned() {
@@ -465,7 +504,7 @@ func (o *outgoing) open() error {
 	o.header = wire.SubgroupHeader{
 		Alias: o.d.alias, Group: o.sr.Group(), Subgroup: o.sr.ID(), Mode: wire.SubgroupExplicit,
 		Priority: cfg.Priority, DefaultPriority: cfg.InheritPriority,
-		EndOfGroup: cfg.EndOfGroup, Properties: true,
+		EndOfGroup: cfg.EndOfGroup && o.last == nil, Properties: true,
 		FirstObject: o.sr.Passed() == 1 && !cfg.Partial,
 	}
 	if o.header.Subgroup == 0 {
@@ -515,6 +554,13 @@ func (o *outgoing) send(obj *moq.Object) error {
 	for {
 		if obj, err = o.sendObject(obj); err != nil {
 			return err
+		}
+		if o.filtered(obj) {
+			// A FIN, since a reset could take along what did pass.
+			if err := o.out.flush(); err != nil {
+				return err
+			}
+			return io.EOF
 		}
 	}
 }
@@ -582,8 +628,9 @@ func (o *outgoing) frame(obj *moq.Object) (head, payload []byte, have int, err e
 	// subscribers, except on a stream that begins in the middle of the
 	// Subgroup.
 	shared := !o.first || o.sr.Passed() == 1
+	key := o.d.s.draft.HeaderFamily() // drafts with the same bytes share them
 	if shared {
-		if b, n, ok := obj.Framed(frameKey); ok {
+		if b, n, ok := obj.Framed(key); ok {
 			return b, nil, len(b) - n, nil
 		}
 	}
@@ -592,8 +639,8 @@ func (o *outgoing) frame(obj *moq.Object) (head, payload []byte, have int, err e
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	if shared && obj.Frame(frameKey, o.scratch) {
-		if b, n, ok := obj.Framed(frameKey); ok {
+	if shared && obj.Frame(key, o.scratch) {
+		if b, n, ok := obj.Framed(key); ok {
 			return b, nil, len(b) - n, nil
 		}
 	}

@@ -158,6 +158,8 @@ type Session struct {
 	cfg   Config
 	log   *slog.Logger
 	draft wire.Draft
+	// dialect is that of the draft.
+	dialect wire.Dialect
 
 	// ctx ends with the session; its cause is the error of Run.
 	ctx     context.Context
@@ -215,7 +217,7 @@ func New(conn transport.Conn, role Role, cfg Config) *Session {
 	if err != nil {
 		s.fail(&LocalError{Code: wire.VersionNegotiationFailed, Reason: "unknown protocol"})
 	}
-	s.draft = draft
+	s.draft, s.dialect = draft, draft.Dialect()
 	s.control.turn = make(turn, 1)
 	s.inbound.init()
 	s.served.init()

@@ -158,12 +158,12 @@ func (s *Session) receiveSetup(r *messageReader) error {
 	if !ok {
 		return violation("control stream begins with %v", m.Type())
 	}
+	if err := s.draft.CheckSetup(m0, s.role == RoleClient, s.conn.Kind() != transport.QUIC); err != nil {
+		return err
+	}
 	s.setupTimer.Stop()
 	peer := PeerSetup{Implementation: m0.Implementation}
 	if s.role == RoleServer {
-		if err := m0.CheckClient(s.conn.Kind() != transport.QUIC); err != nil {
-			return err
-		}
 		peer.Path = "/"
 		if u := s.conn.URL(); u != nil {
 			peer.Path, peer.Query, peer.Authority = cmp.Or(u.Path, "/"), u.Query(), u.Host
@@ -181,8 +181,6 @@ func (s *Session) receiveSetup(r *messageReader) error {
 				peer.Authority = *m0.Authority
 			}
 		}
-	} else if err := m0.CheckServer(); err != nil {
-		return err
 	}
 	s.mu.Lock()
 	peer.Token, err = s.tokens.resolve(m0.Tokens, true)

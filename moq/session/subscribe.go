@@ -21,7 +21,8 @@ type SubscribeOptions struct {
 	// Join also fetches the Group that is current at the publisher, so that
 	// the Track starts with that Group's first Object. Streams of that Group
 	// wait, in flow control, until what precedes them is there; when it cannot
-	// be fetched they go on without. It needs the zero Filter.
+	// be fetched they go on without. It needs the zero Filter. Where there are
+	// no Joining FETCHes, since draft 20, a fill takes their place.
 	Join bool
 	// Priority is the Subscriber Priority, lower is more urgent; 0 means
 	// moq.DefaultPriority.
@@ -161,13 +162,27 @@ func (o *SubscribeOptions) params() wire.Params {
 }
 
 func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts SubscribeOptions, release func()) (*Subscription, error) {
+	joining := opts.Join && !opts.Paused
+	params := opts.params()
+	var f *fetch
+	if joining && s.dialect.Fill {
+		f = s.newFetch(moq.GroupOrderAscending)
+		params.Fill = &wire.Params{
+			Filter: &wire.Filter{Type: wire.FilterRelativeStart, Groups: 1}, GroupOrder: moq.GroupOrderAscending,
+		}
+	}
 	r, err := s.openRequest(ctx, func(id uint64) wire.Message {
-		return &wire.Subscribe{RequestID: id, Name: name, Params: opts.params()}
+		if f != nil {
+			f.expect(id)
+		}
+		return &wire.Subscribe{RequestID: id, Name: name, Params: params}
 	})
 	if err != nil {
+		if f != nil {
+			f.end(err)
+		}
 		return nil, err
 	}
-	var f *fetch
 	fail := func(err error) (*Subscription, error) {
 		if f != nil {
 			f.end(err)
@@ -176,7 +191,7 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 		r.release()
 		return nil, err
 	}
-	if opts.Join && !opts.Paused {
+	if joining && f == nil {
 		// It goes out at once: "Because Joining Fetch references an existing
 		// subscription, if that subscription has not yet been established, the
 		// Publisher receiving the Joining Fetch buffers" it.
@@ -194,7 +209,7 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 		return fail(context.Cause(s.ctx))
 	}
 	// "For SUBSCRIBE_OK messages: the subscriber MUST cancel the subscription".
-	if err := supported(ok.Properties); err != nil {
+	if err := s.supported(ok.Properties); err != nil {
 		return fail(err)
 	}
 	p := &Subscription{r: r, own: opts.Into == nil, largest: ok.Params.LargestObject, done: make(chan struct{})}
@@ -229,8 +244,8 @@ func (s *Session) subscribe(ctx context.Context, name moq.FullTrackName, opts Su
 
 // supported returns an UNSUPPORTED_EXTENSION error for Mandatory Track
 // Properties, none of which is understood here.
-func supported(p moq.Properties) error {
-	if typ, unknown := wire.UnknownMandatory(p); unknown {
+func (s *Session) supported(p moq.Properties) error {
+	if typ, unknown := s.draft.UnknownMandatory(p); unknown {
 		return &RequestError{Code: wire.RequestUnsupportedExtension, Reason: fmt.Sprintf("track property %#x", typ)}
 	}
 	return nil
@@ -271,6 +286,11 @@ type updates struct {
 
 // send sends an update and waits for its answer.
 func (u *updates) send(ctx context.Context, params wire.Params) error {
+	return u.sendWith(ctx, params, nil)
+}
+
+// sendWith is send that tells before, unless that is nil, the Request ID.
+func (u *updates) sendWith(ctx context.Context, params wire.Params, before func(id uint64)) error {
 	if err := u.turn.take(ctx, u.done); err != nil {
 		return u.r.s.failed(err)
 	}
@@ -278,7 +298,7 @@ func (u *updates) send(ctx context.Context, params wire.Params) error {
 	u.mu.Lock()
 	u.waiter = waiter
 	u.mu.Unlock()
-	if err := u.r.update(ctx, params); err != nil {
+	if err := u.r.update(ctx, params, before); err != nil {
 		if u.take() != nil {
 			u.turn.give()
 		}
@@ -367,6 +387,8 @@ func (in *inbound) follow(update func(*wire.RequestUpdate)) error {
 				continue
 			}
 			update(m)
+		case *wire.PublishStateNotify:
+			// What it says of the subscription, its Objects show.
 		default:
 			r.unexpected(m)
 		}
@@ -440,14 +462,18 @@ func newJoin(ctx context.Context, largest *moq.Location) *join {
 func (j *join) start(in *inbound, f *fetch) {
 	stopWithIn := context.AfterFunc(in.ctx, func() { j.cancel(context.Cause(in.ctx)) })
 	stop := context.AfterFunc(j.ctx, func() { f.cancel(context.Cause(j.ctx)) })
-	sink := newFetchSink(in.writer, moq.Location{Group: j.group})
+	f.in = in
+	if f.r != nil {
+		f.in = nil // its stream is not one of the subscription
+	}
+	sink := in.s.newFetchSink(in.writer, moq.Location{Group: j.group})
 	sink.keep = &j.group
 	f.into(sink)
 	if !in.s.spawn(func() {
 		defer j.cancel(nil)
 		defer stop()
 		defer stopWithIn()
-		_, err := f.answer(f.ctx, sink.from)
+		err := f.accepted(sink.from)
 		if err != nil {
 			f.cancel(err) // Objects may be coming all the same
 		}
@@ -458,7 +484,7 @@ func (j *join) start(in *inbound, f *fetch) {
 		in.mu.Unlock()
 		close(j.done)
 		if err != nil && in.ctx.Err() == nil && !j.empty {
-			in.s.log.Debug("joining fetch failed", "track", in.name, "error", err)
+			in.s.log.Debug("join failed", "track", in.name, "error", err)
 		}
 	}) {
 		stop()
@@ -519,7 +545,7 @@ func (in *inbound) settleAfter(group uint64) {
 
 // servePublish receives a Track that the peer publishes with PUBLISH.
 func (s *Session) servePublish(ctx context.Context, cancel context.CancelCauseFunc, r *requestStream, m *wire.Publish, token string) {
-	if err := supported(m.Properties); err != nil {
+	if err := s.supported(m.Properties); err != nil {
 		r.refuse(err)
 		return
 	}
@@ -557,17 +583,18 @@ func (s *Session) receivePublished(ctx context.Context, r *requestStream, m *wir
 	}
 	in.release = release
 	forward := true
-	err = r.send(ctx, &wire.RequestOK{Params: wire.Params{Forward: &forward}})
-	if j != nil {
-		var f *fetch
-		if err == nil {
-			f, _ = s.openJoiningFetch(j.ctx, r.id, 0)
-		}
-		if f != nil {
-			j.start(in, f)
-		} else {
-			j.abandon() // the Track goes on without
-		}
+	ok := &wire.RequestOK{Request: wire.TypePublish}
+	if !s.dialect.Fill {
+		ok.Params.Forward = &forward // later a REQUEST_UPDATE says so
+	}
+	err = r.send(ctx, ok)
+	switch {
+	case j != nil && err == nil:
+		s.joinPublished(in, r)
+	case j != nil:
+		j.abandon()
+	case err == nil && s.dialect.Fill && m.Params.Forward != nil && !*m.Params.Forward:
+		s.spawn(func() { _ = in.updates.send(in.ctx, wire.Params{Forward: &forward}) }) // follow sees why it fails
 	}
 	if err != nil {
 		in.remove(err)

@@ -24,7 +24,7 @@ const (
 // Drafts returns the drafts that package session speaks, in the order in
 // which an endpoint should offer them: what most peers speak comes first.
 // Codecs returns those that can be encoded and decoded.
-func Drafts() []Draft { return []Draft{Draft18, Draft19} }
+func Drafts() []Draft { return []Draft{Draft18, Draft19, Draft22, Draft21, Draft20} }
 
 // Codecs returns every draft that is Supported, in ascending order.
 func Codecs() []Draft { return []Draft{Draft14, Draft16, Draft18, Draft19, Draft20, Draft21, Draft22} }
