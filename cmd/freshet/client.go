@@ -29,7 +29,7 @@ func (c *client) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.trust.CAFile, "tls-ca", "", "PEM `file` of the authorities to believe")
 	fs.BoolVar(&c.trust.Insecure, "tls-insecure", false, "believe any certificate")
 	fs.StringVar(&c.token, "token", "", "`token` to present; a stream key for WHIP and RTSP")
-	fs.StringVar(&c.drafts, "drafts", "moqt-19,moqt-18", "MoQ drafts to offer, best first, separated by commas")
+	fs.StringVar(&c.drafts, "drafts", "moqt-19,moqt-18,moqt-22,moqt-21,moqt-20", "MoQ drafts to offer, best first, separated by commas")
 	fs.StringVar(&c.level, "log-level", "warn", "debug, info, warn or error")
 }
 

@@ -170,7 +170,7 @@ func (c *Config) streamKeys() (map[string]control.KeyDigest, error) {
 }
 
 // spoken are the drafts that this build speaks, best first.
-var spoken = []string{"moqt-19", "moqt-18"}
+var spoken = []string{"moqt-19", "moqt-18", "moqt-22", "moqt-21", "moqt-20"}
 
 func (c *Config) protocols() []string {
 	if len(*c.Drafts) == 0 {
