@@ -42,6 +42,16 @@
 // Each video rendition has an I-frame playlist beside it: the key frame that
 // each segment starts with, which is a chunk of its own, by byte range.
 //
+// With a window of WholeBroadcast playlists are EXT-X-PLAYLIST-TYPE:EVENT, and
+// stay so when EXT-X-ENDLIST comes. Of a playlist that has been shown a server
+// may change only what rfc8216bis, section 6.2.1, lists: add lines, let
+// segments leave at the start, add EXT-X-ENDLIST and the like; that the type
+// becomes VOD is not among it. It would tell players nothing either: EVENT
+// with EXT-X-ENDLIST neither grows nor shrinks any more. Where the disk cannot
+// hold the whole broadcast the tag goes when the first segment does, which is
+// against that list, since EVENT promises that none ever leaves; the
+// alternatives are a promise that is broken and a broadcast that is cut off.
+//
 // Tracks of text become WebVTT renditions that have the segments and parts of
 // the first picture, or sound. Room events become date ranges: see
 // Muxer.AddEvent.
@@ -56,9 +66,9 @@
 //
 // The part that EXT-X-PRELOAD-HINT names may be requested at once. It is made
 // of chunks of about 100 ms; the answer comes when it is whole, or chunk by
-// chunk with Config.Trickle. Names of parts do not tell their segment, so what is hinted comes whether a
-// segment ends before it, a gap or a discontinuity; at the end of the
-// broadcast, who waits is told that there is none.
+// chunk with Config.Trickle. Names of parts do not tell their segment, so what is
+// hinted comes whether a segment ends before it, a gap or a discontinuity; at
+// the end of the broadcast, who waits is told that there is none.
 //
 // The last minute is held in memory. With a dvr.Store everything is written
 // to disk as well, each part before the playlist that lists it is shown, and

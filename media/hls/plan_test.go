@@ -38,7 +38,7 @@ func TestPlan(t *testing.T) {
 		off   time.Duration // how far apart starts of one number may be
 	}{
 		{name: "one layer loses a Group in the middle of a segment", apart: 30 * time.Second, make: func(i int, track string) script {
-			s := video(track, &vp9, wall(), gops(60, 60, 30)...)
+			s := video(track, &vp9, wall(), gops(39, 60, 30)...)
 			if i == 1 {
 				s.frames = append(s.frames[:420:420], s.frames[480:]...)
 				s.lost[420] = true
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 			return s
 		}},
 		{name: "one layer loses eleven seconds", apart: 50 * time.Second, make: func(i int, track string) script {
-			s := video(track, &vp9, wall(), gops(60, 60, 30)...)
+			s := video(track, &vp9, wall(), gops(39, 60, 30)...)
 			if i == 0 {
 				s.frames = append(s.frames[:570:570], s.frames[900:]...)
 				s.lost[570] = true
@@ -54,7 +54,7 @@ func TestPlan(t *testing.T) {
 			return s
 		}},
 		{name: "GOPs of 3 s, one layer comes late", apart: 30 * time.Second, make: func(i int, track string) script {
-			s := video(track, &vp9, wall(), gops(40, 90, 30)...)
+			s := video(track, &vp9, wall(), gops(26, 90, 30)...)
 			if i == 2 {
 				s.frames = s.frames[360+17:]
 				for !s.frames[0].Key {
@@ -64,18 +64,18 @@ func TestPlan(t *testing.T) {
 			return s
 		}},
 		{name: "key frames that never coincide", apart: 20 * time.Second, off: 2 * time.Second, make: func(i int, track string) script {
-			return video(track, &vp9, wall().Add(time.Duration(i)*600*time.Millisecond), gops(60, 60, 30)...)
+			return video(track, &vp9, wall().Add(time.Duration(i)*600*time.Millisecond), gops(39, 60, 30)...)
 		}},
 		{name: "GOPs of 2, 2.5 and 3 s", apart: 20 * time.Second, off: 3 * time.Second, make: func(i int, track string) script {
-			return video(track, &vp9, wall(), gops(30, 60+15*i, 30)...)
+			return video(track, &vp9, wall(), gops(78*30/(60+15*i), 60+15*i, 30)...)
 		}},
 		{name: "GOPs longer than a segment may be", apart: 60 * time.Second, make: func(i int, track string) script {
-			return video(track, &vp9, wall(), gops(4, 30*26, 30)...)
+			return video(track, &vp9, wall(), gops(3, 30*26, 30)...)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := NewMuxer(Config{Window: 10 * time.Minute})
+				m := NewMuxer(Config{Window: 30 * time.Second})
 				o := observe(t, m, "first-part")
 				layers := layersOf(3, c.make)
 				m.Start(tracks(layers...))

@@ -10,7 +10,8 @@ import (
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
-// longBroadcast returns a Muxer of three renditions that list half an hour.
+// longBroadcast returns a Muxer of three renditions that list half an hour. At
+// four pictures a second its playlists are as long as with thirty.
 func longBroadcast(tb testing.TB) *Muxer {
 	small, medium := vp9, vp9
 	small.Width, medium.Width = 320, 640
@@ -18,7 +19,7 @@ func longBroadcast(tb testing.TB) *Muxer {
 	at := media.TimeOf(time.Now())
 	m.Start([]Track{{"video0", vp9}, {"video1", medium}, {"video2", small}})
 	for _, s := range []script{
-		video("video0", &vp9, at, gops(900, 60, 30)...), video("video1", &medium, at, gops(900, 60, 30)...), video("video2", &small, at, gops(900, 60, 30)...),
+		video("video0", &vp9, at, gops(900, 8, 4)...), video("video1", &medium, at, gops(900, 8, 4)...), video("video2", &small, at, gops(900, 8, 4)...),
 	} {
 		for _, f := range s.frames {
 			if err := m.WriteFrame(s.track, f, false); err != nil {
