@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf"
 	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
@@ -148,6 +149,7 @@ func (r *rendition) added(part playlist.Part) {
 // openSegment begins a segment whose first sample is presented at shown.
 func (r *rendition) openSegment(shown int64) {
 	start := r.clock.Time(shown)
+	r.makeUp(start)
 	r.enterPlan(start)
 	r.open = &segment{entry: playlist.Segment{
 		Map:  r.mediaURI(r.init.file),
@@ -159,17 +161,40 @@ func (r *rendition) openSegment(shown int64) {
 }
 
 // applyDiscontinuity has the open segment, which is new, begin behind the
-// discontinuities that the other renditions had.
+// next of the discontinuities that the other renditions had.
 func (r *rendition) applyDiscontinuity() {
 	if r.disc == r.m.disc {
 		return
 	}
 	if len(r.listed)+len(r.retired) == 0 {
 		r.firstDis = r.m.disc // nothing of before was ever listed
-	} else {
-		r.open.entry.Discontinuity = true
+		r.disc = r.m.disc
+		return
 	}
-	r.disc = r.m.disc
+	r.open.entry.Discontinuity = true
+	r.disc++
+}
+
+// makeUp lists a gap for each discontinuity but the last that the others had
+// while r had no media, up to start: numbers of discontinuities have to agree
+// among renditions (rfc8216bis, section 6.2.4), and not every player counts
+// two EXT-X-DISCONTINUITY before one segment.
+func (r *rendition) makeUp(start media.Time) {
+	if len(r.listed)+len(r.retired) == 0 {
+		return
+	}
+	for r.disc+1 < r.m.disc {
+		before := time.Duration(r.m.disc-r.disc-1) * partTarget
+		r.open = &segment{entry: playlist.Segment{
+			Map:  r.mediaURI(r.init.file),
+			Time: start.Add(-before).Wall().UTC().Truncate(time.Millisecond),
+		}}
+		r.applyDiscontinuity()
+		r.open.file = r.segmentFile()
+		r.recordOpen()
+		r.addGap(r.seg.at, r.seg.partTarget)
+		r.closeSegment()
+	}
 }
 
 // segmentFile names the open segment's file, without a key.

@@ -410,6 +410,42 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartsMissed has a track come back that was not there between two
+// restarts: its discontinuities are numbered as those of the others.
+func TestRestartsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMuxer(Config{})
+		o := observe(t, m)
+		at := wall()
+		for round := range 4 {
+			start := at.Add(time.Duration(round) * 40 * time.Second)
+			v := video("video0", &vp9, start, gops(15, 61, 30)...)
+			a := audio("audio0", &opus, start, 20*time.Millisecond, 1500)
+			if round == 1 || round == 2 {
+				m.Start(tracks(v))
+				play(t, m, v)
+			} else {
+				m.Start(tracks(v, a))
+				play(t, m, v, a)
+			}
+			m.Stop()
+		}
+		m.Close()
+		for _, name := range []string{"video0", "audio0"} {
+			n := 0
+			for _, s := range o.ordered(name) {
+				if s.Discontinuity {
+					n++
+				}
+			}
+			if n != 3 {
+				t.Errorf("%s: %d discontinuities, want 3\n%s", name, n, o.describe(name))
+			}
+			o.checkMedia(name)
+		}
+	})
+}
+
 // TestFormatChange has one track change its picture size in the middle: the
 // sound has to follow the discontinuity though nothing happened to it.
 func TestFormatChange(t *testing.T) {

@@ -69,13 +69,13 @@ func newSegmenter(sink segmentSink, f *media.Format) *segmenter {
 // the one before it lasts. Durations of s are set here. nominal is how long s
 // lasts by its own account. cut demands a new segment at s.
 func (g *segmenter) next(s cmaf.Sample, dts, nominal int64, cut bool) {
-	// A segment that begins with the pending sample is the new one.
-	begins := g.segParts == 0 && g.partDur == 0
+	// What the sink has not heard of yet belongs to the new segment already.
+	opened := g.segParts > 0 || g.chunked
 	if g.have {
 		g.place(dts-g.at, s.Sync && !g.audio)
 	}
 	g.at = dts
-	if s.Sync && (cut && !begins || g.ripe()) {
+	if s.Sync && (cut && opened || g.ripe()) {
 		g.closePart()
 		g.closeSegment()
 	}
