@@ -171,6 +171,7 @@ func (g *gate) enter(r *http.Request, room string) (*pass, error) {
 	if !g.valid(room, p) || !now.Before(p.expires) {
 		return nil, errNotAllowed
 	}
+	p.text = p.sign(g.secret, room)
 	return p, nil
 }
 
@@ -184,6 +185,7 @@ func (g *gate) read(r *http.Request, room, s string) (*pass, error) {
 	if err != nil || !g.valid(room, &p) {
 		return nil, errNotAllowed
 	}
+	p.text = s
 	return &p, nil
 }
 

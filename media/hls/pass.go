@@ -25,6 +25,7 @@ const passLife = 24 * time.Hour
 type pass struct {
 	issued, expires time.Time // to the second
 	viewer          viewerID
+	text            string // what sign returned, once somebody has it
 }
 
 // viewerID is what a pass tells of the viewer: enough to revoke it, too

@@ -525,7 +525,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id broadcast, pat
 		rm = s.renew(r.Context(), rm)
 	}
 	if p != nil {
-		r = r.WithContext(context.WithValue(r.Context(), passOf{}, p.sign(s.cfg.Secret, id.room)))
+		r = r.WithContext(context.WithValue(r.Context(), passOf{}, p.text))
 	}
 	if playlist && r.URL.RawQuery != "" {
 		var done func()
