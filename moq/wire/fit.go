@@ -159,7 +159,9 @@ func (f *fitter) filter(t MessageType, v Filter) *Filter {
 
 func (f *fitter) trackProperties(t MessageType, props *moq.Properties) {
 	fits := func(v moq.Property) bool {
-		if v.Type == moq.PropertyObjectDeliveryTimeout && v.Value == 0 && f.r.timeoutNotZero {
+		// A value for which the peer would close the session, such as a
+		// delivery timeout of 0 in draft 16, inside Immutable Properties too.
+		if f.r.checkTrackProperties(moq.Properties{v}) != nil {
 			return false
 		}
 		return f.r.trackProperties == nil || slices.Contains(f.r.trackProperties[t], v.Type)

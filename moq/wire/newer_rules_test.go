@@ -89,6 +89,25 @@ func TestFetchRange(t *testing.T) {
 	}
 }
 
+// TestFitProperties checks that nothing is left for which a peer of draft 16
+// would close the session.
+func TestFitProperties(t *testing.T) {
+	inner, err := wire.AppendImmutable(nil, moq.Properties{{Type: moq.PropertyObjectDeliveryTimeout}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := moq.Property{Type: 0x8a, Value: 1}
+	m := &wire.SubscribeOK{Properties: moq.Properties{
+		{Type: moq.PropertyObjectDeliveryTimeout}, {Type: moq.PropertyImmutable, Bytes: inner}, kept,
+	}}
+	if lost := wire.Draft16.Fit(m); len(lost) != 2 || !reflect.DeepEqual(m.Properties, moq.Properties{kept}) {
+		t.Errorf("lost %q, left %v", lost, m.Properties)
+	}
+	if _, err := wire.Draft16.AppendMessage(nil, m); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFitFilters checks what becomes of filters and fills in drafts before 20.
 func TestFitFilters(t *testing.T) {
 	start := moq.Location{Group: 3, Object: 4}
