@@ -45,7 +45,7 @@ func (g *oneEach) count() (inside, entered int) {
 }
 
 func TestTracksOfOneSessionEnterTheGateTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		gate := &oneEach{inside: make(map[string]bool)}
@@ -76,7 +76,7 @@ func (g *openGate) Enter(_ context.Context, _ moq.Namespace, p Publisher) error 
 }
 
 func TestWhatAGateSeesOfAPublisher(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		gate := new(openGate)
@@ -124,7 +124,7 @@ func TestWhatAGateSeesOfAPublisher(t *testing.T) {
 }
 
 func TestTokenAndTakeoverInTheURL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		gate := new(openGate)
@@ -146,7 +146,7 @@ func TestTokenAndTakeoverInTheURL(t *testing.T) {
 }
 
 func TestASessionLeavesTheGateWithItsLastPublication(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		gate := &oneEach{inside: make(map[string]bool)}
@@ -186,7 +186,7 @@ func (g takenFor) Enter(context.Context, moq.Namespace, Publisher) error {
 }
 
 func TestWhatAnUpstreamRefusesIsOfferedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		origin := r.run(r.node(Config{Gate: takenFor{time.Now().Add(5 * time.Second)}}))

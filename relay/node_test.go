@@ -37,6 +37,20 @@ func (g grants) Authorize(_ context.Context, tok string) (token.Grant, error) {
 
 var anyone = grants{"": {Put: []string{""}, Get: []string{""}}}
 
+// speaking is the draft that the connections of a rig speak. Only bubble sets
+// it, and its tests run one after the other.
+var speaking wire.Draft
+
+// bubble runs f in virtual time for each draft.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	for _, d := range wire.Drafts() {
+		t.Run(d.String(), func(t *testing.T) {
+			speaking = d
+			synctest.Test(t, f)
+		})
+	}
+}
+
 // rig runs nodes and sessions until the test ends.
 type rig struct {
 	t      *testing.T
@@ -73,7 +87,7 @@ func (r *rig) run(n *Node) *Node {
 // connect makes a session to n and returns it with the connection under it.
 func (r *rig) connect(n *Node, cfg session.Config) (*session.Session, transport.Conn) {
 	r.t.Helper()
-	client, server := moqtest.NewPipe(moqtest.PipeConfig{})
+	client, server := moqtest.NewPipe(moqtest.PipeConfig{Protocol: speaking.ALPN()})
 	r.wg.Go(func() { n.Serve(r.ctx, server) })
 	s := session.New(client, session.RoleClient, cfg)
 	r.wg.Go(func() { s.Run(r.ctx) })
@@ -103,7 +117,7 @@ func (r *rig) dialInto(n *Node, target *atomic.Pointer[Node]) *links {
 		if t == nil {
 			return nil, errors.New("connection refused")
 		}
-		client, server := moqtest.NewPipe(moqtest.PipeConfig{Kind: transport.WebTransport})
+		client, server := moqtest.NewPipe(moqtest.PipeConfig{Kind: transport.WebTransport, Protocol: speaking.ALPN()})
 		r.wg.Go(func() { t.Serve(r.ctx, server) })
 		l.mu.Lock()
 		l.conns = append(l.conns, client)
@@ -254,7 +268,7 @@ func settle() {
 }
 
 func TestTrackIsPulledOnceAndLingers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -316,7 +330,7 @@ func TestTrackIsPulledOnceAndLingers(t *testing.T) {
 }
 
 func TestBytesAreForwardedBeforeAnObjectIsComplete(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -356,7 +370,7 @@ func TestBytesAreForwardedBeforeAnObjectIsComplete(t *testing.T) {
 }
 
 func TestViewersSurviveTheLossOfTheUpstream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		origin := r.run(r.node(Config{}))
@@ -403,7 +417,7 @@ func TestViewersSurviveTheLossOfTheUpstream(t *testing.T) {
 }
 
 func TestEndOfTrackReachesViewers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -428,7 +442,7 @@ func TestEndOfTrackReachesViewers(t *testing.T) {
 }
 
 func TestSubscribersWaitForTheirPublisher(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -457,7 +471,7 @@ func TestSubscribersWaitForTheirPublisher(t *testing.T) {
 }
 
 func TestGrants(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{Authorizer: grants{
@@ -522,7 +536,7 @@ func (closedRoom) Enter(_ context.Context, ns moq.Namespace, p Publisher) error 
 }
 
 func TestGate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{Gate: closedRoom{}}))
@@ -535,7 +549,7 @@ func TestGate(t *testing.T) {
 }
 
 func TestSessionsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{MaxSessions: 2}))
@@ -552,7 +566,7 @@ func TestSessionsAreBounded(t *testing.T) {
 }
 
 func TestNamespacesTravelUpAndDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		origin := r.run(r.node(Config{}))
@@ -607,7 +621,7 @@ func TestNamespacesTravelUpAndDown(t *testing.T) {
 }
 
 func TestSubscribeOfThisProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -633,7 +647,7 @@ func TestSubscribeOfThisProcess(t *testing.T) {
 }
 
 func TestNobodyJoinsATrackWhosePublisherIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))

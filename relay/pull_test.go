@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/freshet-live/freshet/moq"
@@ -34,7 +33,7 @@ func wantRefused(t *testing.T, err error, code wire.RequestCode) {
 }
 
 func TestNodesDoNotAskEachOtherInACircle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		origin := r.run(r.node(Config{}))
@@ -61,7 +60,7 @@ func TestNodesDoNotAskEachOtherInACircle(t *testing.T) {
 }
 
 func TestAProviderThatDoesNotAnswerIsPassedOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
 		n := r.run(r.node(Config{}))
@@ -111,7 +110,7 @@ func TestRendezvousBelowAnUpstream(t *testing.T) {
 	}
 	for name, publish := range publish {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				r := newRig(t)
 				defer r.stop()
 				n := r.below(r.run(r.node(Config{})))
