@@ -449,14 +449,7 @@ func (s *Session) serveFetch(ctx context.Context, cancel context.CancelCauseFunc
 			Last:       last, Properties: included(track, &m.Params),
 		})
 	}
-	switch {
-	case ctx.Err() != nil:
-		r.cancel(wire.ResetCancelled)
-		<-watched
-		return
-	case err != nil:
-		cancel(err)
-		r.refuse(err)
+	if r.unanswered(ctx, cancel, err) {
 		<-watched
 		return
 	}

@@ -102,15 +102,7 @@ func (s *Session) serveSubscribe(ctx context.Context, cancel context.CancelCause
 			d.drop()
 		}
 	}
-	switch {
-	case ctx.Err() != nil:
-		r.cancel(wire.ResetCancelled)
-		<-watched
-		return
-	case err != nil:
-		// Later messages have no meaning.
-		cancel(err)
-		r.refuse(err)
+	if r.unanswered(ctx, cancel, err) {
 		<-watched
 		return
 	}

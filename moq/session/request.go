@@ -341,6 +341,22 @@ func (r *requestStream) refuse(err error) {
 	r.finish()
 }
 
+// unanswered ends a request of the peer that has not been accepted, and returns
+// true: because ctx, that of the request, has ended, or because of err, which
+// the peer is then told. Without either it returns false.
+func (r *requestStream) unanswered(ctx context.Context, cancel context.CancelCauseFunc, err error) bool {
+	switch {
+	case ctx.Err() != nil:
+		r.cancel(wire.ResetCancelled)
+		return true
+	case err != nil:
+		cancel(err) // later messages have no meaning
+		r.refuse(err)
+		return true
+	}
+	return false
+}
+
 // finish ends the stream after the last message of this end.
 func (r *requestStream) finish() {
 	r.stream.Close()
