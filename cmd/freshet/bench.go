@@ -16,6 +16,7 @@ import (
 
 	"github.com/freshet-live/freshet/cmd/internal/boot"
 	"github.com/freshet-live/freshet/moq"
+	"github.com/freshet-live/freshet/moq/transport"
 )
 
 // benchConfig is one measurement.
@@ -37,7 +38,7 @@ func bench(args []string) int {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	var c benchConfig
 	c.client.flags(fs)
-	fs.StringVar(&c.target, "target", "", "`URL` of a relay that was started with --bench: https://host:4443 or moqt://host:4443")
+	fs.StringVar(&c.target, "target", "", "`URL` of a relay that was started with --bench: https://host:4443, moqt://host:4443 or wss://host:4443")
 	fs.StringVar(&c.publishTo, "publish-to", "", "`URL` of another relay, above the target, to publish to; default the target")
 	fs.StringVar(&c.pubToken, "publish-token", "", "`token` to present there; default that of --token")
 	fs.IntVar(&c.viewers, "viewers", 100, "how many viewers to make, over all broadcasts")
@@ -45,7 +46,7 @@ func bench(args []string) int {
 	fs.StringVar(&c.profile, "profile", "av", "video (30 fps, 16 KiB mean, a key frame of 5 times that each second), audio (50 x 200 B/s), av (both), chat (10 x 200 B/s, a Group each) or small (10 x 1 KiB/s)")
 	fs.DurationVar(&c.duration, "duration", 10*time.Second, "how long to measure, after all viewers have joined")
 	fs.IntVar(&c.serverPID, "server-pid", 0, "`pid` of the relay, to measure its CPU and memory")
-	fs.StringVar(&c.transport, "transport", "", "quic or webtransport; default what the URL says")
+	fs.StringVar(&c.transport, "transport", "", "quic, webtransport or websocket; default what the URL says")
 	asJSON := fs.Bool("json", false, "print one JSON object and no progress")
 	rest, err := arguments(fs, args)
 	if err == nil && len(rest) > 0 {
@@ -84,8 +85,8 @@ func bench(args []string) int {
 
 func (c *benchConfig) check() error {
 	u, err := url.Parse(c.target)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "moqt" {
-		return fmt.Errorf("%w: --target is an https:// or moqt:// URL", boot.ErrUsage)
+	if err != nil || u.Host == "" || !transport.Dialable(u.Scheme) {
+		return fmt.Errorf("%w: --target is an https://, moqt:// or wss:// URL", boot.ErrUsage)
 	}
 	switch c.transport {
 	case "":
@@ -93,8 +94,10 @@ func (c *benchConfig) check() error {
 		u.Scheme = "moqt"
 	case "webtransport":
 		u.Scheme = "https"
+	case "websocket":
+		u.Scheme = "wss"
 	default:
-		return fmt.Errorf("%w: --transport is quic or webtransport", boot.ErrUsage)
+		return fmt.Errorf("%w: --transport is quic, webtransport or websocket", boot.ErrUsage)
 	}
 	c.target = u.String()
 	c.publishTo = cmp.Or(c.publishTo, c.target)
@@ -247,8 +250,11 @@ func runBench(ctx context.Context, c *benchConfig, log *slog.Logger, progress fu
 var errBenchOver = errors.New("the measurement is over")
 
 func transportOf(target string) string {
-	if strings.HasPrefix(target, "https:") {
+	switch scheme, _, _ := strings.Cut(target, ":"); scheme {
+	case "https":
 		return "webtransport"
+	case "wss", "ws":
+		return "websocket"
 	}
 	return "quic"
 }

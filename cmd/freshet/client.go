@@ -49,8 +49,8 @@ func (nobody) Authorize(context.Context, string) (token.Grant, error) {
 // included. The node runs until stop has returned.
 func (c *client) connect(ctx context.Context, rawURL string, log *slog.Logger) (node *relay.Node, stop func(), err error) {
 	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "moqt" {
-		return nil, nil, fmt.Errorf("%w: %q is not an https:// or moqt:// URL", boot.ErrUsage, rawURL)
+	if err != nil || u.Host == "" || !transport.Dialable(u.Scheme) {
+		return nil, nil, fmt.Errorf("%w: %q is not an https://, moqt:// or wss:// URL", boot.ErrUsage, rawURL)
 	}
 	node = relay.New(relay.Config{
 		Authorizer: nobody{}, Implementation: "freshet/" + boot.Version, Logger: log,

@@ -34,7 +34,7 @@ func subscribe(args []string) int {
 	duration := fs.Duration("duration", 0, "end after this time; 0 goes on until the broadcast ends")
 	asJSON := fs.Bool("json", false, "print statistics as JSON")
 	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "Usage: %s URL [flags]\n\nURL is a node: https://host:4443 or moqt://host:4443\n\n", name)
+		fmt.Fprintf(fs.Output(), "Usage: %s URL [flags]\n\nURL is a node: https://host:4443, moqt://host:4443, or wss://host:4443 where UDP is blocked\n\n", name)
 		fs.PrintDefaults()
 	}
 	urls, err := arguments(fs, args)

@@ -2,17 +2,41 @@ package transport_test
 
 import (
 	"io"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/freshet-live/freshet/moq/transport"
 )
 
+// benched are the schemes that are compared: native QUIC, WebTransport, and
+// WebSocket with TLS and without.
+var benched = []string{"moqt", "https", "wss", "ws"}
+
+// costs reports, when what it returns is called after b.Loop, the CPU time of
+// this process, both ends together, for each Gbit carried in operations of size
+// bytes.
+func costs(b *testing.B, size int) func() {
+	cpu := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	begun := cpu()
+	return func() {
+		b.ReportMetric((cpu()-begun).Seconds()/(float64(b.N)*float64(size)*8/1e9), "cpu-s/Gbit")
+	}
+}
+
 // BenchmarkStream measures one stream over the loopback, both ends in this
-// process: what WebTransport costs beside native QUIC.
+// process: what WebTransport and WebSocket cost beside native QUIC.
 func BenchmarkStream(b *testing.B) {
-	for _, scheme := range []string{"moqt", "https"} {
-		b.Run(schemes[scheme].String(), func(b *testing.B) {
+	for _, scheme := range benched {
+		b.Run(scheme, func(b *testing.B) {
 			l := listen(b, transport.ListenConfig{})
+			serveWeb(b, l)
 			client, server := pair(b, scheme, l, transport.DialConfig{})
 			s, err := client.OpenUniStream(patient(b))
 			if err != nil {
@@ -32,6 +56,7 @@ func BenchmarkStream(b *testing.B) {
 				read <- err
 			}()
 			b.SetBytes(int64(len(block)))
+			report := costs(b, len(block))
 			for b.Loop() {
 				if _, err := s.Write(block); err != nil {
 					b.Fatal(err)
@@ -41,6 +66,7 @@ func BenchmarkStream(b *testing.B) {
 			if err := <-read; err != nil {
 				b.Fatal(err)
 			}
+			report()
 		})
 	}
 }
@@ -48,9 +74,10 @@ func BenchmarkStream(b *testing.B) {
 // BenchmarkObjects measures short streams, as those of audio: opened, filled with
 // 200 bytes, finished, and read to the end.
 func BenchmarkObjects(b *testing.B) {
-	for _, scheme := range []string{"moqt", "https"} {
-		b.Run(schemes[scheme].String(), func(b *testing.B) {
+	for _, scheme := range benched {
+		b.Run(scheme, func(b *testing.B) {
 			l := listen(b, transport.ListenConfig{})
+			serveWeb(b, l)
 			client, server := pair(b, scheme, l, transport.DialConfig{})
 			const ahead = 32 // streams on their way at one time
 			sent, done := make(chan struct{}, ahead), make(chan error, 1)
@@ -69,6 +96,7 @@ func BenchmarkObjects(b *testing.B) {
 			}()
 			object := make([]byte, 200)
 			b.SetBytes(int64(len(object)))
+			report := costs(b, len(object))
 			for b.Loop() {
 				s, err := client.OpenUniStream(b.Context())
 				if err != nil {
@@ -88,6 +116,7 @@ func BenchmarkObjects(b *testing.B) {
 			if err := <-done; err != nil {
 				b.Fatal(err)
 			}
+			report()
 		})
 	}
 }

@@ -52,6 +52,15 @@ func Dial(ctx context.Context, rawURL string, cfg DialConfig) (Conn, error) {
 	return c, nil
 }
 
+// Dialable says whether Dial knows a URL scheme.
+func Dialable(scheme string) bool {
+	switch scheme {
+	case "https", "moqt", "wss", "ws":
+		return true
+	}
+	return false
+}
+
 // dialer is one Dial.
 type dialer struct {
 	cfg  DialConfig
@@ -68,12 +77,7 @@ func newDialer(rawURL string, cfg DialConfig) (*dialer, error) {
 		// The error of url.Parse quotes the URL, which may hold a token.
 		return nil, errors.New("transport: malformed URL")
 	}
-	defaultPort := uint16(443)
-	switch u.Scheme {
-	case "https", "moqt", "wss":
-	case "ws":
-		defaultPort = 80
-	default:
+	if !Dialable(u.Scheme) {
 		return nil, fmt.Errorf("transport: cannot dial scheme %q, only https, moqt, wss and ws", u.Scheme)
 	}
 	if cfg.PacketConn != nil && strings.HasPrefix(u.Scheme, "ws") {
@@ -86,7 +90,7 @@ func newDialer(rawURL string, cfg DialConfig) (*dialer, error) {
 		return nil, err
 	}
 	u.Fragment, u.RawFragment = "", ""
-	d := &dialer{cfg: cfg, url: u, host: u.Hostname(), port: defaultPort}
+	d := &dialer{cfg: cfg, url: u, host: u.Hostname(), port: 443}
 	if p := u.Port(); p != "" {
 		port, err := strconv.ParseUint(p, 10, 16)
 		if err != nil {

@@ -73,7 +73,7 @@ func Flags(fs *flag.FlagSet, role Role) *Config {
 	fs.StringVar(&c.TLSKey, "tls-key", "", "private key of --tls-cert, PEM `file`")
 	c.AllowedOrigins = list(fs, "allowed-origins", "web `origin` whose pages may play here (repeatable; default all)")
 	c.Drafts = list(fs, "drafts", "MoQ `drafts` to speak, best first, separated by commas (repeatable; default "+strings.Join(spoken, ",")+")")
-	c.Upstreams = list(fs, "upstream", "`URL` of a node nearer to the publishers, https:// or moqt://, with ;sha256=HEX and ;token=T as needed (repeatable)")
+	c.Upstreams = list(fs, "upstream", "`URL` of a node nearer to the publishers, https://, moqt:// or wss://, with ;sha256=HEX and ;token=T as needed (repeatable)")
 	fs.StringVar(&c.Trust.FingerprintSHA256, "tls-fingerprint", "", "SHA-256 `hex` of the certificate of upstreams that name none")
 	fs.StringVar(&c.Trust.CAFile, "tls-ca", "", "PEM `file` of the authorities to believe for upstreams")
 	fs.BoolVar(&c.Trust.Insecure, "tls-insecure", false, "believe any certificate of an upstream")
@@ -120,8 +120,8 @@ func parseAnnotated(s string) (annotated, error) {
 	raw, rest, _ := strings.Cut(s, ";")
 	a := annotated{url: raw}
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "moqt" {
-		return a, fmt.Errorf("%w: %q is not an https:// or moqt:// URL", ErrUsage, raw)
+	if err != nil || u.Host == "" || !transport.Dialable(u.Scheme) {
+		return a, fmt.Errorf("%w: %q is not an https://, moqt:// or wss:// URL", ErrUsage, raw)
 	}
 	for rest != "" {
 		var setting string

@@ -36,6 +36,7 @@ func (p *process) print(out io.Writer) {
 	}
 	line("MoQ", "https://%s/ and moqt://%s/", local(r.QUIC), local(r.QUIC))
 	if r.HTTPS != "" {
+		line("MoQ without UDP", "wss://%s/", local(r.HTTPS))
 		line("HTTPS", "https://%s/", local(r.HTTPS))
 	}
 	if r.Metrics != "" {

@@ -17,7 +17,8 @@ import (
 )
 
 // openServers opens the certificate and the sockets that MoQ and HTTP are
-// served at. All of them serve the same handler.
+// served at. All of them serve the same handler, those over TCP also MoQ over
+// WebSocket.
 func (p *process) openServers(context.Context) error {
 	certs, err := transport.NewCertificates(transport.CertificateConfig{
 		CertFile: p.cfg.TLSCert, KeyFile: p.cfg.TLSKey, Dir: p.cfg.DataDir, Logger: p.log,
@@ -51,10 +52,11 @@ func (p *process) openServers(context.Context) error {
 	p.doors = append(p.doors,
 		part{name: "sessions", run: p.serveSessions},
 		part{name: "quic", run: p.quic.Run, abandon: func() { p.quic.Close() }})
-	if p.ready.HTTPS, err = p.openWeb("https", p.cfg.HTTPSAddr, certs.TLSConfig(), p.mux); err != nil {
+	web := p.quic.WebSocket(p.mux)
+	if p.ready.HTTPS, err = p.openWeb("https", p.cfg.HTTPSAddr, certs.TLSConfig(), web); err != nil {
 		return err
 	}
-	p.ready.HTTP, err = p.openWeb("http", p.cfg.HTTPAddr, nil, p.mux)
+	p.ready.HTTP, err = p.openWeb("http", p.cfg.HTTPAddr, nil, web)
 	return err
 }
 
