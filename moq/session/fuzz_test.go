@@ -24,8 +24,9 @@ func FuzzSession(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(kind, false, fin, b)
-		f.Add(kind, true, fin, b)
+		for i := range wire.Drafts() {
+			f.Add(kind, uint8(i), fin, b)
+		}
 	}
 	message := func(kind uint8, m wire.Message) {
 		b, err := d.AppendMessage(nil, m)
@@ -39,6 +40,14 @@ func FuzzSession(f *testing.F) {
 	message(2, &wire.Publish{RequestID: 2, Name: moq.FullTrackName{Track: "p"}, Alias: 9, Properties: moq.Properties{{Type: 0x30, Value: 1}}})
 	message(2, &wire.Fetch{RequestID: 2, FetchType: wire.FetchStandalone, Name: trackName, Last: moq.Location{Group: 9}})
 	message(2, &wire.Fetch{RequestID: 2, FetchType: wire.FetchRelativeJoining, JoiningRequestID: 0})
+	d = wire.Draft22
+	message(2, &wire.Subscribe{RequestID: 2, Name: trackName, Params: wire.Params{Fill: &wire.Params{
+		Filter: &wire.Filter{Type: wire.FilterRelativeStart, Groups: 1}, GroupOrder: moq.GroupOrderDescending}}})
+	message(2, &wire.Fetch{RequestID: 2, FetchType: wire.FetchStandalone, Name: trackName, Params: wire.Params{
+		Filter: &wire.Filter{Type: wire.FilterRelativeStart, Groups: 1}}})
+	message(3, &wire.RequestUpdate{RequestID: 2, Params: wire.Params{Fill: &wire.Params{Filter: &wire.Filter{Type: wire.FilterNone}}}})
+	message(3, &wire.PublishStateNotify{Params: wire.Params{LargestObject: &moq.Location{Group: 1}}})
+	d = wire.Draft18
 	message(2, &wire.TrackStatus{RequestID: 2, Name: trackName})
 	message(2, &wire.PublishNamespace{RequestID: 2, Namespace: moq.Namespace{"a"}})
 	message(2, &wire.SubscribeNamespace{RequestID: 2})
@@ -58,12 +67,9 @@ func FuzzSession(f *testing.F) {
 	b, err = d.AppendDatagram(nil, wire.Datagram{Alias: 7, Payload: []byte("x")})
 	seed(5, false, b, err)
 
-	f.Fuzz(func(t *testing.T, kind uint8, newest, fin bool, b []byte) {
+	f.Fuzz(func(t *testing.T, kind, of uint8, fin bool, b []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			draft := wire.Draft18
-			if newest {
-				draft = wire.Draft19
-			}
+			draft := wire.Drafts()[int(of)%len(wire.Drafts())]
 			n, w := servedTrack()
 			check(t, subgroup(t, w, 0).WriteObject(0, nil, []byte("x")))
 			p := silent(t, moqtest.PipeConfig{Protocol: draft.ALPN()}, RoleServer, Config{Handler: n})
