@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ type memory struct {
 	peer *memory
 
 	closed chan struct{} // this end has closed
+	deaf   atomic.Bool   // this end answers no pings
 	once   sync.Once
 
 	mu   sync.Mutex
@@ -90,7 +92,14 @@ func (m *memory) deadline(t time.Time, all bool) {
 	}
 }
 
-func (m *memory) ping(context.Context) error { return nil }
+// ping is answered as long as the other end is there and not deaf.
+func (m *memory) ping(ctx context.Context) error {
+	if m.peer.deaf.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
 
 func (m *memory) close() {
 	m.once.Do(func() { close(m.closed) })

@@ -389,6 +389,28 @@ func TestMuxIdle(t *testing.T) {
 	})
 }
 
+// Draft 00 has no pings, so those of the WebSocket show who is alive.
+func TestMuxIdleDraft00(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := newScript(t, qmux.Draft00, memoryConfig(qmux.Draft00, true), generous)
+		time.Sleep(time.Minute)
+		if c.ctx.Err() != nil {
+			t.Fatalf("a peer that answers was given up: %v", context.Cause(c.ctx))
+		}
+		p.m.deaf.Store(true)
+		begun := time.Now()
+		<-c.ctx.Done()
+		if err := context.Cause(c.ctx); err != ErrIdleTimeout {
+			t.Errorf("ended with %v", err)
+		}
+		if d := time.Since(begun); d > DefaultIdleTimeout {
+			t.Errorf("ended after %v", d)
+		}
+		p.m.close()
+		<-c.done
+	})
+}
+
 // A publisher that hears nothing else gets pings, and keeps us for alive.
 func TestMuxPingsThoseWhoSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
