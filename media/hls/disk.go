@@ -125,9 +125,13 @@ func (r *rendition) recordClose(s *segment, name string) {
 	if r.log == nil || !s.stored {
 		return
 	}
-	r.log.Write(dvr.Record{Close: &dvr.Close{Name: name, Gap: s.entry.Gap, Key: s.key}}, "", nil, func(ok bool) {
-		s.durable.Store(ok)
-	})
+	c := dvr.Close{Name: name, Gap: s.entry.Gap, Key: s.key}
+	file, data := "", dvr.Data(nil)
+	if r.text != nil {
+		c.Size = s.bodies[0].Len()
+		file, data = s.file, s.bodies[0]
+	}
+	r.log.Write(dvr.Record{Close: &c}, file, data, func(ok bool) { s.durable.Store(ok) })
 }
 
 // recordFirst keeps which segment is the first that is listed.
@@ -169,17 +173,21 @@ func (r *rendition) settle() {
 }
 
 // stored returns the files of a segment as they lie on disk: the parts one
-// after the other.
+// after the other. Together they are the segment, but for one of text, which
+// lies behind them.
 func (r *rendition) stored(s *segment) map[string]body {
 	all := make(map[string]body, len(s.files))
 	whole := r.log.File(s.file, 0, s.size)
-	if s.name != "" {
-		all[s.name] = onDisk{whole}
-	}
 	at := int64(0)
 	for _, p := range s.parts {
 		all[p.name] = onDisk{whole.Section(at, p.size)}
 		at += p.size
+	}
+	if s.name != "" {
+		if r.text != nil {
+			whole = whole.Section(at, s.size-at)
+		}
+		all[s.name] = onDisk{whole}
 	}
 	return all
 }

@@ -41,6 +41,7 @@ type Muxer struct {
 	disc           uint64 // discontinuities so far, the same for all renditions
 	discAt         time.Time
 	closed         bool
+	restoring      bool // nothing is published until all of it is there
 	events         events
 	broadcast      *dvr.Broadcast             // nil: in memory
 	observe        func(*rendition, *version) // sees every version; for tests
@@ -105,7 +106,7 @@ func (m *Muxer) Start(tracks []Track) {
 		r.active = true
 		f := t.Format
 		if r.text != nil {
-			r.format = &f
+			r.setText(&f)
 		} else if r.format == nil && r.init == nil {
 			// What the catalog knows may already do; the first frame has the
 			// last word.
@@ -141,7 +142,8 @@ func (m *Muxer) addLocked(track string, kind media.Kind) *rendition {
 	r.startMSN = r.nextMSN
 	if kind == media.Text {
 		r.becomeText()
-	} else if m.broadcast != nil {
+	}
+	if m.broadcast != nil {
 		r.log = m.broadcast.Log(track, path)
 	}
 	m.renditions = append(m.renditions, r)
@@ -224,7 +226,9 @@ func (m *Muxer) Close() {
 		return
 	}
 	for _, r := range m.renditions {
-		r.finish()
+		r.finish() // and text that follows it
+	}
+	for _, r := range m.renditions {
 		r.recordEnd()
 	}
 	m.endLocked()

@@ -26,6 +26,8 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.broadcast = b
+	m.restoring = true
+	defer func() { m.restoring = false }()
 	var ended bool
 	for _, l := range b.Logs() {
 		if s := l.State(); len(s.Segments) > 0 || s.Open != nil && len(s.Open.Parts) > 0 {
@@ -40,7 +42,14 @@ func (m *Muxer) Store(b *dvr.Broadcast) (restored bool) {
 	}
 	for _, r := range m.renditions {
 		r.trim()
-		r.restorePlan()
+		if r.text == nil {
+			r.restorePlan()
+		}
+	}
+	for _, r := range m.renditions {
+		if r.text != nil && !ended {
+			r.rejoin(m.leaderLocked())
+		}
 	}
 	m.renderMultivariant()
 	if ended {
@@ -95,6 +104,13 @@ func (m *Muxer) restoreLocked(l *dvr.Log, s dvr.State) bool {
 	m.disc = max(m.disc, r.disc)
 	if s.Open != nil {
 		m.disc = max(m.disc, s.Open.Discontinuities) // it was announced, though nothing followed
+	}
+	if r.text != nil {
+		r.restoreCues(&segments[len(segments)-1])
+		r.active = true
+		m.renditions = append(m.renditions, r)
+		m.pathLocked(r)
+		return true
 	}
 	pos := last.Position
 	r.clock = cmaf.NewClock(uint32(r.seg.scale), media.Time(pos.Anchor))
@@ -153,6 +169,10 @@ func (r *rendition) restoreInit(l *dvr.Log, s dvr.State, name string) bool {
 			return false
 		}
 		r.init, r.format = &initSegment{file: in.Name, data: data}, f
+		if f.Kind() == media.Text {
+			r.becomeText()
+			continue
+		}
 		r.audio.Store(f.Kind() == media.Audio)
 		r.seg = newSegmenter(r, f)
 		r.seg.firstMin = 0
@@ -168,6 +188,9 @@ func (r *rendition) restoreSegment(g *dvr.Segment) *segment {
 			URI: gapURI, Duration: g.Duration, Discontinuity: g.Discontinuity, Map: r.mediaURI(g.Init),
 			Time: time.UnixMilli(g.Time).UTC(), Gap: g.Gap,
 		},
+	}
+	if r.text != nil {
+		s.entry.Map = "" // there is none
 	}
 	s.durable.Store(true)
 	for _, p := range g.Parts {
@@ -191,7 +214,7 @@ func (r *rendition) restoreSegment(g *dvr.Segment) *segment {
 // reopen makes s the open segment. It is held in memory as a whole, as any
 // that is recent; s is of no use if it cannot be read.
 func (r *rendition) reopen(s *segment, g *dvr.Segment) bool {
-	if s.hasData {
+	if s.hasData && r.text == nil {
 		data := make([]byte, s.size)
 		if _, err := io.ReadFull(io.NewSectionReader(r.log.File(s.file, 0, s.size), 0, s.size), data); err != nil {
 			r.m.cfg.Logger.Warn("hls: cannot restore", "track", r.track, "error", err)
@@ -204,6 +227,10 @@ func (r *rendition) reopen(s *segment, g *dvr.Segment) bool {
 	s.durable.Store(false)
 	r.open = s
 	r.nextMSN = g.MSN
+	if r.text != nil {
+		s.hasData = false // what is there is not the segment
+		return true
+	}
 	r.seg.segParts, r.seg.segMedia = len(g.Parts), s.hasData
 	r.seg.segKey = g.Parts[0].Independent
 	r.seg.segDur = r.ticks(g.Duration)

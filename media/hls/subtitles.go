@@ -1,6 +1,9 @@
 package hls
 
 import (
+	"hash/fnv"
+	"io"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -8,6 +11,7 @@ import (
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf"
 	"github.com/freshet-live/freshet/media/codec"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
@@ -54,13 +58,29 @@ func (c *captions) add(f media.Frame) error {
 	if err != nil {
 		return err
 	}
-	c.cues = append(c.cues, &cue{Cue: parsed, start: f.PTS.Add(parsed.Start), end: f.PTS.Add(parsed.End), size: len(f.Data)})
-	c.bytes += len(f.Data)
+	c.take(&cue{Cue: parsed, start: f.PTS.Add(parsed.Start), end: f.PTS.Add(parsed.End), size: len(f.Data)})
+	return nil
+}
+
+// take takes a cue unless it is known: a track that is opened again begins
+// with what its cache holds.
+func (c *captions) take(q *cue) {
+	if slices.ContainsFunc(c.cues, q.same) {
+		return
+	}
+	c.cues = append(c.cues, q)
+	c.bytes += q.size
 	for len(c.cues) > maxCues || c.bytes > maxCueBytes {
 		c.bytes -= c.cues[0].size
 		c.cues = slices.Delete(c.cues, 0, 1)
 	}
-	return nil
+}
+
+// same tells whether two cues are one. Files have their times to the
+// millisecond.
+func (q *cue) same(o *cue) bool {
+	return q.ID == o.ID && q.Text == o.Text && q.Settings == o.Settings &&
+		q.start.Sub(o.start).Abs() <= time.Millisecond && q.end.Sub(o.end).Abs() <= time.Millisecond
 }
 
 // file returns the WebVTT file of the cues that wanted returns. from is the
@@ -201,6 +221,7 @@ func (r *rendition) addText(dur time.Duration) {
 	r.files.addBuffer(r.hint, body)
 	// Each file stands alone, so each is where a client may begin.
 	part := playlist.Part{Duration: dur, URI: r.mediaURI(r.hint), Independent: true}
+	r.recordPart(r.hint, body, dvr.Part{Duration: dur, Independent: true}, 0)
 	r.expect()
 	r.added(part)
 }
@@ -219,6 +240,7 @@ func (r *rendition) openText(leader *rendition, at time.Time) {
 		file:  r.segmentFile(),
 	}
 	r.applyDiscontinuity()
+	r.recordOpen()
 }
 
 // closeText closes the open segment: a file with all cues of its parts.
@@ -242,12 +264,84 @@ func (r *rendition) closeText() {
 	})
 }
 
-// becomeText makes a new rendition one of text. Text is not kept on disk: it
-// is small, and a rendition that begins anew follows its leader's numbers.
+// becomeText makes a new rendition one of text.
 func (r *rendition) becomeText() {
 	r.text = new(captions)
 	r.expectNone() // its name says that it is another kind of file
 	r.expect()
+}
+
+// setText brings a format of text into force. On disk it is that of an
+// initialization segment, which no playlist names: the head of a WebVTT file.
+func (r *rendition) setText(f *media.Format) {
+	if r.init != nil && reflect.DeepEqual(r.format, f) {
+		return
+	}
+	r.format = f
+	h := fnv.New64a()
+	_, _ = h.Write(encodeFormat(f)) // a hash does not fail
+	file := r.m.cfg.MediaKey() + "/init-" + strconv.FormatUint(h.Sum64(), 36) + r.extension()
+	r.init = &initSegment{file: file, data: []byte("WEBVTT\n")}
+	r.recordInit()
+}
+
+// restoreCues brings back the cues that may still be on screen: those of g,
+// the newest segment.
+func (r *rendition) restoreCues(g *dvr.Segment) {
+	c := r.text
+	c.start = media.TimeOf(time.UnixMilli(g.Time))
+	c.end = c.start.Add(g.Duration)
+	at := int64(0)
+	for _, p := range g.Parts {
+		b := make([]byte, p.Size)
+		if _, err := r.log.File(g.File, at, p.Size).ReadAt(b, 0); err != nil && err != io.EOF {
+			r.m.cfg.Logger.Warn("hls: cannot restore cues", "track", r.track, "error", err)
+			return
+		}
+		at += p.Size
+		cues, err := codec.ParseWebVTT(b)
+		if err != nil {
+			continue
+		}
+		for _, q := range cues {
+			start, end := unlocal(q.Start, c.start), unlocal(q.End, c.start)
+			if r.open != nil || end > c.end+slack {
+				c.take(&cue{Cue: q, start: start, end: end, size: len(q.Append(nil, 0)), listed: true, open: r.open != nil})
+			}
+		}
+	}
+}
+
+// unlocal returns the time that local gave d for.
+func unlocal(d time.Duration, segment media.Time) media.Time {
+	base := (int64(segment) / 100 * 9) &^ (wrapTicks - 1)
+	return media.Time(base/9*100 + base%9*100/9).Add(d)
+}
+
+// rejoin has a restored rendition follow its leader, which was restored too
+// and is ahead by what was not written any more.
+func (r *rendition) rejoin(leader *rendition) {
+	c := r.text
+	if leader == nil || !leader.begun() || leader.disc != r.disc {
+		r.closeText()
+		return
+	}
+	at := media.TimeOf(leader.open.entry.Time)
+	if r.open != nil && c.start.Sub(at).Abs() > time.Millisecond {
+		r.closeText()
+	}
+	switch {
+	case r.open != nil:
+	case c.end.Sub(at).Abs() <= time.Millisecond:
+		r.openText(leader, leader.open.entry.Time)
+	default:
+		r.catchUp(leader)
+		return
+	}
+	c.leader, c.led = leader, leader
+	for i := len(r.open.entry.Parts); i < len(leader.open.entry.Parts); i++ {
+		r.addText(leader.open.entry.Parts[i].Duration)
+	}
 }
 
 // extension is that of the rendition's media files.

@@ -3,7 +3,9 @@ package hls
 import (
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf/cmaftest"
 	"github.com/freshet-live/freshet/media/codec"
+	"github.com/freshet-live/freshet/media/hls/dvr"
 	"github.com/freshet-live/freshet/media/hls/playlist"
 )
 
@@ -313,16 +316,140 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+// TestSubtitlesRecovered kills the process in the middle of a segment, once
+// more between a part of the picture and that of the text, and lets the
+// recording be opened by a third one: text goes on beside the picture, and a
+// cue that was on screen is in all that it belongs to, once in each.
+func TestSubtitlesRecovered(t *testing.T) {
+	for _, behind := range []int{0, 1, 4, 5, 9} { // records of the text that were not written any more
+		t.Run(fmt.Sprint(behind), func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := openStore(t, dvr.Config{Dir: dir})
+				m := NewMuxer(Config{Window: 10 * time.Minute})
+				m.Store(begin(t, s))
+				start := wall()
+				at := func(s float64) media.Time { return start + media.Time(s*1e6) }
+				long := line(at(17.25), 12*time.Second, "through the crash")
+				v := video("video0", &vp9, start, gops(20, 60, 30)...)
+				all := v.frames
+				v.frames = all[:660+53]
+				text := script{track: "text0", frames: []media.Frame{
+					line(at(3), time.Second, "early"), long,
+				}}
+				offered := append(tracks(v), Track{"text0", german})
+				m.Start(offered)
+				play(t, m, v, text)
+				synctest.Wait()
+				stop()
+				if behind > 0 {
+					cutJournal(t, dir, "text0", behind)
+				}
+
+				time.Sleep(time.Second)
+				s, stop = openStore(t, dvr.Config{Dir: dir})
+				m = NewMuxer(Config{Window: 10 * time.Minute})
+				o := observe(t, m)
+				b := resume(t, s)
+				if !m.Store(b) {
+					t.Fatal("nothing was restored")
+				}
+				if mv := string(m.multivariant.Load().plain()); !strings.Contains(mv, `NAME="Deutsch"`) {
+					t.Errorf("no text is offered:\n%s", mv)
+				}
+				m.Start(offered)
+				v.frames = all[660:]
+				text.frames = []media.Frame{line(at(33), time.Second, "late")}
+				if behind%2 == 0 { // it is still cached upstream
+					text.frames = append([]media.Frame{long}, text.frames...)
+				}
+				play(t, m, v, text)
+				m.Close()
+				b.Close()
+				synctest.Wait()
+				pictures, words := listed(t, m, "video0"), listed(t, m, "text0")
+				stop()
+
+				s, stop = openStore(t, dvr.Config{Dir: dir})
+				defer stop()
+				m = NewMuxer(Config{Window: 10 * time.Minute})
+				if !m.Store(resume(t, s)) {
+					t.Fatal("there is no recording")
+				}
+				again := listed(t, m, "text0")
+				for _, f := range append(words.CheckUpdate(again), again.Check()...) {
+					t.Error(f)
+				}
+				if behind == 9 {
+					return // a segment was caught up with: the numbers are others
+				}
+				if !again.EndList || again.MediaSequence != pictures.MediaSequence || len(again.Segments) != len(pictures.Segments) {
+					t.Fatalf("ended %v, %d segments of text from %d on, %d of pictures from %d on\n%s\n%s", again.EndList,
+						len(again.Segments), again.MediaSequence, len(pictures.Segments), pictures.MediaSequence, again.Append(nil), pictures.Append(nil))
+				}
+				r := (*m.paths.Load())["text0"]
+				for i, w := range again.Segments {
+					p := pictures.Segments[i]
+					if !w.Time.Equal(p.Time) || w.Duration != p.Duration || w.Map != "" {
+						t.Errorf("segment %d of text begins at %v and lasts %v, that of pictures at %v and lasts %v", i, w.Time, w.Duration, p.Time, p.Duration)
+					}
+					body, ok := r.files.get(strings.Replace(strings.TrimPrefix(w.URI, "../../m/"), "/text0/", "/", 1))
+					if !ok {
+						t.Fatalf("%s is gone", w.URI)
+					}
+					from := media.TimeOf(w.Time)
+					got := vtt(t, content(t, body), from)
+					want := 0
+					for _, cue := range []media.Frame{line(at(3), time.Second, "early"), long, line(at(33), time.Second, "late")} {
+						c, err := codec.ParseCue(cue.Data)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if cue.PTS < from.Add(w.Duration) && cue.PTS.Add(c.End) > from+slack {
+							want++
+						}
+					}
+					if len(got) != want {
+						t.Errorf("segment %d has %q, want %d cues", i, got, want)
+					}
+				}
+				if o.seen["text0"] == 0 {
+					t.Error("no playlist of text was made")
+				}
+			})
+		})
+	}
+}
+
+// cutJournal takes the last n records off the journal of a rendition.
+func cutJournal(t *testing.T, dir, track string, n int) {
+	t.Helper()
+	name := filepath.Join(dir, "*", "*", track, "journal")
+	found, err := filepath.Glob(name)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %q, %v", name, found, err)
+	}
+	b, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(b), "\n")
+	lines = lines[:len(lines)-1-n]
+	if err := os.WriteFile(found[0], []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCaptionsBounded: nobody can make a part grow without end.
 func TestCaptionsBounded(t *testing.T) {
 	c := new(captions)
 	for i := range 1000 {
-		if err := c.add(line(media.Time(i), time.Hour, strings.Repeat("x", 4000))); err != nil {
+		if err := c.add(line(media.Time(i)*10_000, time.Hour, strings.Repeat("x", 4000))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 1000 {
-		if err := c.add(line(0, time.Hour, "y")); err != nil {
+	for i := range 1000 {
+		if err := c.add(line(media.Time(i)*10_000, time.Hour, "y")); err != nil {
 			t.Fatal(err)
 		}
 	}

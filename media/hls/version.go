@@ -47,7 +47,11 @@ func (r *rendition) report() (playlist.Report, bool) {
 }
 
 // publish renders the playlists as they are now and makes them current.
-func (r *rendition) publish() { r.announce(r.render()) }
+func (r *rendition) publish() {
+	if !r.m.restoring {
+		r.announce(r.render())
+	}
+}
 
 // render renders the playlists as they are now. The text of closed segments
 // is made once: when a segment closes with its parts, and again when it is so

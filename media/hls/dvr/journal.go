@@ -105,6 +105,9 @@ type Close struct {
 	Name string `json:"name,omitempty"` // "key/file"; "" for a gap
 	Gap  bool   `json:"gap,omitempty"`
 	Key  int64  `json:"key,omitempty"`
+	// Size is how many bytes lie behind the parts: a segment that is not its
+	// parts, one after the other.
+	Size int64 `json:"size,omitempty"`
 }
 
 // State is what the records of a journal add up to.
@@ -146,10 +149,12 @@ func (s *State) Apply(r Record) error {
 		return s.applyPart(*r.Part)
 	case r.Close != nil:
 		c := r.Close
-		if s.Open == nil || !c.Gap && (!validName(c.Name) || s.Open.File == "") || c.Key < 0 || c.Key > s.Open.Size {
+		if s.Open == nil || !c.Gap && (!validName(c.Name) || s.Open.File == "") || c.Key < 0 || c.Key > s.Open.Size ||
+			c.Size < 0 || s.Open.Size > math.MaxInt64-c.Size {
 			return fmt.Errorf("%w: end of a segment", errRecord)
 		}
 		s.Open.Name, s.Open.Gap, s.Open.Key = c.Name, c.Gap, c.Key
+		s.Open.Size += c.Size
 		s.Segments = append(s.Segments, *s.Open)
 		s.Open = nil
 	case r.First > 0:
