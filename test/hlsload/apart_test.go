@@ -202,8 +202,8 @@ func BenchmarkCrowd(b *testing.B) {
 				return c
 			})
 			// The broadcast has to have begun before those can ask who hear nothing.
-			one := overHTTP2(srv.URL, srv.Certificate(), 1, false)
-			follow(one, 4*time.Second, nil)
+			one := towards(1, overHTTP2(srv.URL, srv.Certificate(), 1, false))
+			crowd(b, one, time.Second, nil)
 			for i := range k.deaf {
 				defer hearNothing(b, srv, one[0].last, trackOf(i)).conn.Close()
 			}

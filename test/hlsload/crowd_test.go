@@ -37,12 +37,20 @@ func crowd(tb testing.TB, viewers []*viewer, d time.Duration, halfway func()) {
 	}
 }
 
-// follow has viewers watch for d and returns how each of them ended. They come
-// one after the other, spread over a fifth of the time, as a handshake costs
-// more than a minute of playing. halfway, unless nil, is called when all are
-// there.
+// patience is for viewers with a goal. It is never waited for when all is well;
+// a machine may be busy.
+const patience = 3 * time.Minute
+
+// follow has viewers watch for d, or until each has reached its goal, and
+// returns how each of them ended. They come one after the other, spread over a
+// fifth of d, as a handshake costs more than a minute of playing. halfway,
+// unless nil, is called when all are there.
 func follow(viewers []*viewer, d time.Duration, halfway func()) []error {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+	limit := d
+	if viewers[0].goal > 0 {
+		limit = patience
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var wg sync.WaitGroup
 	errs := make([]error, len(viewers))
@@ -60,6 +68,14 @@ func follow(viewers []*viewer, d time.Duration, halfway func()) []error {
 	}
 	wg.Wait()
 	return errs
+}
+
+// towards gives all viewers a goal.
+func towards(goal int, viewers []*viewer) []*viewer {
+	for _, v := range viewers {
+		v.goal = goal
+	}
+	return viewers
 }
 
 // trackOf spreads viewers over the layers.
@@ -134,22 +150,18 @@ func (r result) String() string {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// atLeast is what each viewer must have got of a watch, playlists and parts.
-const atLeast = 4
-
 // TestCrowd has viewers follow the live edge over HTTP/2 while others ask for
-// the same and read nothing. Each of those who read gets every part.
+// the same and read nothing. All of those who read get on.
 func TestCrowd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("watches for ten seconds")
 	}
-	const watch = 10 * time.Second
 	o := startOrigin(t, hls.ServerConfig{})
 	srv := secure(t, o, nil)
-	viewers := overHTTP2(srv.URL, srv.Certificate(), 200, true)
+	viewers := towards(16, overHTTP2(srv.URL, srv.Certificate(), 200, true))
 	var deaf []*deafClient
-	crowd(t, viewers, watch, func() {
-		one := overHTTP2(srv.URL, srv.Certificate(), 1, false)
+	crowd(t, viewers, 10*time.Second, func() {
+		one := towards(1, overHTTP2(srv.URL, srv.Certificate(), 1, false))
 		crowd(t, one, time.Second, nil) // to learn where the live edge is
 		for i := range 30 {
 			deaf = append(deaf, hearNothing(t, srv, one[0].last, trackOf(i)))
@@ -158,12 +170,9 @@ func TestCrowd(t *testing.T) {
 	for _, c := range deaf {
 		c.conn.Close()
 	}
-	r := sum(o, viewers)
-	t.Log(r)
+	t.Log(sum(o, viewers))
 	for i, v := range viewers {
-		// A part is made twice a second; how many a machine under load gives to
-		// whom is not the question. Who stands still has one or two.
-		if v.updates < atLeast || v.parts < atLeast {
+		if v.parts < v.updates {
 			t.Errorf("viewer %d of %s: %d playlists, %d parts", i, v.track, v.updates, v.parts)
 		}
 	}
@@ -229,7 +238,7 @@ func TestDeafClients(t *testing.T) {
 	}
 	o := startOrigin(t, hls.ServerConfig{WriteTimeout: time.Second})
 	srv := secure(t, o, nil)
-	one := overHTTP2(srv.URL, srv.Certificate(), 1, true)
+	one := towards(4, overHTTP2(srv.URL, srv.Certificate(), 1, true))
 	crowd(t, one, 4*time.Second, nil)
 
 	c := hearNothing(t, srv, one[0].last, one[0].track)

@@ -196,7 +196,7 @@ func TestNginxBeforeFreshet(t *testing.T) {
 	playlists, media = n.answered(t, "playlist")-playlists, n.answered(t, "media")-media
 	updates, parts, made := 0, 0, 0
 	for i, v := range viewers {
-		if v.updates < atLeast || v.parts < atLeast {
+		if v.updates == 0 || v.parts == 0 {
 			t.Errorf("viewer %d: %d playlists, %d parts", i, v.updates, v.parts)
 		}
 		updates, parts, made = updates+v.updates, parts+v.parts, max(made, v.updates)

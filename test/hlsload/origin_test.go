@@ -1,10 +1,13 @@
 package hlsload
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/cmaf/cmaftest"
 	"github.com/freshet-live/freshet/media/hls"
+	"github.com/freshet-live/freshet/media/hls/playlist"
 	"github.com/freshet-live/freshet/media/packager"
 	"github.com/freshet-live/freshet/moq"
 	"github.com/freshet-live/freshet/moq/token"
@@ -68,7 +72,7 @@ func startOrigin(tb testing.TB, cfg hls.ServerConfig) *origin {
 	log := slog.New(slog.DiscardHandler)
 	node := relay.New(relay.Config{Authorizer: nobody{}, Implementation: "freshet-hlsload", Logger: log})
 	b := packager.New(moq.Namespace{"live", room}, packager.Config{})
-	cfg.Subscriber, cfg.Logger = node, log
+	cfg.Subscriber, cfg.Logger, cfg.Muxer.Window = node, log, 10*time.Minute // of what is counted, nothing leaves
 	o := &origin{server: hls.NewServer(cfg), requests: make(map[ask]int), wakes: make(map[playlistAt]time.Time)}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -90,6 +94,7 @@ func startOrigin(tb testing.TB, cfg hls.ServerConfig) *origin {
 		b.Close(nil)
 		wg.Wait()
 	})
+	o.await(tb)
 	return o
 }
 
@@ -199,14 +204,57 @@ func (o *origin) count(kind string) map[string]int {
 	return n
 }
 
-// versions returns how many versions of each playlist were waited for: one for
-// each part.
-func (o *origin) versions() map[string]int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// made returns how many parts each layer has had, at least: as many as its
+// playlist lists of the longest.
+func (o *origin) made(tb testing.TB) map[string]int {
+	tb.Helper()
 	n := make(map[string]int)
-	for at := range o.wakes {
-		n[at.Rendition]++
+	for i := range layers {
+		b, err := o.local("/p/open/" + trackOf(i) + ".m3u8")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		p, err := playlist.ParseMedia(b)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		var listed time.Duration
+		for _, s := range p.Segments {
+			listed += s.Duration
+		}
+		n[trackOf(i)] = int(listed / p.PartTarget)
 	}
 	return n
+}
+
+// local asks without a network, and without being counted.
+func (o *origin) local(path string) ([]byte, error) {
+	r := httptest.NewRequest(http.MethodGet, hls.Prefix+room+path+"?jwt=local", nil)
+	w := httptest.NewRecorder()
+	o.server.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d: %s", path, w.Code, w.Body)
+	}
+	return w.Body.Bytes(), nil
+}
+
+// await waits until all layers can be played: the first playlists offer what
+// was there first.
+func (o *origin) await(tb testing.TB) {
+	tb.Helper()
+	deadline, tick := time.Now().Add(patience), time.NewTicker(50*time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		b, err := o.local("/index.m3u8")
+		offered := err == nil
+		for i := range layers {
+			offered = offered && bytes.Contains(b, []byte("/"+trackOf(i)+".m3u8"))
+		}
+		if offered {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("not all layers are offered: %v\n%s", err, b)
+		}
+	}
 }

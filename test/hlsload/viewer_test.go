@@ -23,6 +23,7 @@ type viewer struct {
 	index  string // URL of the multivariant playlist
 	track  string // path of the rendition to watch: its playlist's name
 	media  bool   // load parts
+	goal   int    // leave after so many updates; 0: never
 
 	// What it has seen.
 	updates, parts int
@@ -52,15 +53,16 @@ type wait struct {
 	Start, End time.Time
 }
 
-// watch plays until ctx is done, which is no error.
+// watch plays until it has reached its goal. Without one it plays until ctx is
+// done, which is no error then.
 func (v *viewer) watch(ctx context.Context) error {
 	base, err := v.find(ctx)
 	if err != nil {
-		return ended(ctx, err)
+		return v.ended(ctx, err)
 	}
 	p, err := v.load(ctx, base)
 	if err != nil {
-		return ended(ctx, err)
+		return v.ended(ctx, err)
 	}
 	v.first.msn, v.first.part, _ = p.Last()
 	v.last = v.first
@@ -79,7 +81,7 @@ func (v *viewer) watch(ctx context.Context) error {
 		w.End = time.Now()
 		wg.Wait()
 		if err = errors.Join(err, partErr); err != nil {
-			return ended(ctx, err)
+			return v.ended(ctx, err)
 		}
 		v.waits = append(v.waits, w)
 		v.updates++
@@ -91,16 +93,21 @@ func (v *viewer) watch(ctx context.Context) error {
 		if now.msn < v.last.msn || now.msn == v.last.msn && now.part <= v.last.part {
 			return fmt.Errorf("%s: at %v, and then at %v", v.track, v.last, now)
 		}
-		v.last = now
+		if v.last = now; v.updates == v.goal {
+			return nil
+		}
 	}
 }
 
-// ended turns the end of the time into none.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+// ended turns the end of the time into no error, unless there is a goal.
+func (v *viewer) ended(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case v.goal > 0:
+		return fmt.Errorf("%s: %d of %d updates: %w", v.track, v.updates, v.goal, err)
 	}
-	return err
+	return nil
 }
 
 // find reads the multivariant playlist and returns where the rendition is.
