@@ -156,10 +156,14 @@ func NewReorder(f *media.Format) Reorder {
 	return Reorder{depth: ReorderDepth(f), step: step}
 }
 
-// Restart begins anew behind a hole: the next frame is a key frame, and the
-// frames before it say nothing of its decode time but how far apart frames
-// are, and how deep they are reordered.
+// Restart begins anew behind a hole: the frames before it say nothing of the
+// next one's decode time but how far apart frames are, and how deep they are
+// reordered. No frame behind the hole may be presented before it.
 func (r *Reorder) Restart() { r.window, r.primed = nil, false }
+
+// Depth is how many frames precede a frame in decode order and follow it in
+// output order, at most.
+func (r *Reorder) Depth() int { return r.depth }
 
 // Step is how long the last frame lasted, in ticks, or what is assumed before
 // there are two.

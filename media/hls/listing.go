@@ -50,7 +50,7 @@ func (r *rendition) addChunk(samples []cmaf.Sample, at int64) {
 		if len(samples) > 0 && samples[0].Sync {
 			shown = at + int64(samples[0].Offset) // a later key frame may have come meanwhile
 		}
-		r.openSegment(shown)
+		r.openSegment(shown - r.seg.lead)
 	}
 	s := r.open
 	r.sequence++

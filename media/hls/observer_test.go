@@ -186,12 +186,17 @@ func (o *observer) ordered(track string) (out []playlist.Segment) {
 // a seam, and start as their flags say. It returns the number of samples.
 func (o *observer) checkMedia(track string) (samples int) {
 	var next int64 = -1
+	const rounding = 50 * time.Microsecond // of a segment's parts together
+	owed := time.Duration(0)               // media time that the playlist has not listed yet
 	for _, s := range o.ordered(track) {
 		if s.Open() {
 			continue
 		}
 		if s.Discontinuity || s.Gap {
 			next = -1
+		}
+		if s.Discontinuity || s.Gap || owed <= rounding {
+			owed = 0
 		}
 		if s.Gap {
 			continue
@@ -202,7 +207,6 @@ func (o *observer) checkMedia(track string) (samples int) {
 		}
 		scale := int64(init.Tracks[0].TimeScale)
 		var joined []byte
-		owed := time.Duration(0) // media time that the playlist has not listed yet
 		for _, p := range s.Parts {
 			if p.Gap {
 				next, owed = -1, 0
@@ -241,7 +245,6 @@ func (o *observer) checkMedia(track string) (samples int) {
 			// then have no samples, or less than they list.
 			d := time.Duration(dur * int64(time.Second) / scale)
 			owed += d - p.Duration
-			const rounding = 50 * time.Microsecond // of a segment's parts together
 			if owed < -rounding || owed > rounding && p.Duration != partTarget {
 				o.t.Errorf("%s %s: lasts %v, listed as %v, %v owed", track, p.URI, d, p.Duration, owed)
 			}

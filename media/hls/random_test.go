@@ -223,12 +223,40 @@ func (o *observer) checkShortParts(track string) {
 func (o *observer) checkTimes(track string) {
 	for _, s := range o.ordered(track) {
 		if s.Open() || s.Gap || len(s.Parts) == 0 || !s.Parts[0].Independent {
+			continue
+		}
+		initSegment, first := o.bodies[track+"/"+s.Map], o.bodies[track+"/"+s.Parts[0].URI]
+		lasts, key := measure(o.t, initSegment, first)
+		if !key {
 			continue // the picture that is decoded first need not be shown first
 		}
-		if d := offDate(o.t, o.bodies[track+"/"+s.Map], o.bodies[track+"/"+s.URI], s.Time); d.Abs() > time.Millisecond {
+		// The picture before may stay on screen into the segment.
+		lead := max(0, s.Parts[0].Duration-lasts)
+		if d := offDate(o.t, initSegment, first, s.Time) - lead; d.Abs() > time.Millisecond+50*time.Microsecond {
 			o.t.Errorf("%s %s: dated %v off its first sample\n%s", track, s.URI, d, o.describe(track))
 		}
 	}
+}
+
+// measure returns how long the samples of a part last, and whether the first
+// is a key frame.
+func measure(t failer, initSegment, body []byte) (lasts time.Duration, key bool) {
+	var init fmp4.Init
+	var parts fmp4.Parts
+	if err := init.Unmarshal(bytes.NewReader(initSegment)); err != nil {
+		t.Fatalf("%v", err)
+	}
+	if err := parts.Unmarshal(body); err != nil {
+		t.Fatalf("%v", err)
+	}
+	var ticks int64
+	for i, p := range parts {
+		for j, s := range p.Tracks[0].Samples {
+			key = key || i == 0 && j == 0 && !s.IsNonSyncSample
+			ticks += int64(s.Duration)
+		}
+	}
+	return time.Duration(ticks * int64(time.Second) / int64(init.Tracks[0].TimeScale)), key
 }
 
 // offDate returns how much later than dated the first sample is presented.

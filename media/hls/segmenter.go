@@ -27,6 +27,7 @@ type segmenter struct {
 	dur      int64         // how long the sample before it lasted; 0: there was none
 	part     []cmaf.Sample // of the open part, not handed over as a chunk yet
 	partAt   int64         // decode time of the first sample of part
+	lead     int64         // how much of the open part precedes its first sample, or the end of the sample that it shows
 	chunkDur int64         // how long part lasts
 	chunked  bool          // chunks of the open part were handed over
 	partDur  int64         // listed so far, with what the sample before it left over
@@ -181,7 +182,7 @@ func (g *segmenter) stretch(s cmaf.Sample, dur int64) {
 		if g.segDur+min(rest, g.partTarget) > g.segmentMax {
 			g.closeSegment()
 		}
-		g.partDur = min(rest, g.partTarget)
+		g.partDur, g.lead = min(rest, g.partTarget), rest
 		rest -= g.partDur
 		if g.partDur == g.partTarget {
 			g.closePart()
@@ -260,7 +261,7 @@ func (g *segmenter) closePart() {
 	g.segParts++
 	g.segMedia = true
 	g.segDur += g.partDur
-	g.part, g.partDur, g.chunkDur, g.chunked = nil, 0, 0, false
+	g.part, g.partDur, g.lead, g.chunkDur, g.chunked = nil, 0, 0, 0, false
 }
 
 func (g *segmenter) closeSegment() {
