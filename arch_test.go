@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"moq":                  {},
 	"moq/wire":             {"moq"},
 	"moq/token":            {"moq"},
-	"moq/transport":        {},
+	"moq/transport":        {"moq/transport/qmux"},
 	"moq/session":          {"moq", "moq/wire", "moq/transport"},
 	"relay":                {"moq", "moq/session", "moq/token", "moq/transport", "moq/wire", "relay/cluster"},
 	"media":                {},

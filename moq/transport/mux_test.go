@@ -422,7 +422,11 @@ func TestMuxPingsThoseWhoSend(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(time.Second):
-					p.m.out <- qmux.Append(nil, stream(2, i, 1))
+				}
+				select {
+				case <-stop: // nobody reads any more
+					return
+				case p.m.out <- qmux.Append(nil, stream(2, i, 1)):
 				}
 			}
 		}()
