@@ -144,6 +144,7 @@ type Reorder struct {
 	window []int64 // presentation times not yet used, rising
 	last   int64
 	primed bool
+	count  int // of frames since it began
 }
 
 // NewReorder returns a Reorder for frames of format f on a clock of
@@ -159,15 +160,20 @@ func NewReorder(f *media.Format) Reorder {
 // Restart begins anew behind a hole: the frames before it say nothing of the
 // next one's decode time but how far apart frames are, and how deep they are
 // reordered. No frame behind the hole may be presented before it.
-func (r *Reorder) Restart() { r.window, r.primed = nil, false }
+func (r *Reorder) Restart() { r.window, r.primed, r.count = nil, false, 0 }
 
-// Depth is how many frames precede a frame in decode order and follow it in
-// output order, at most.
-func (r *Reorder) Depth() int { return r.depth }
-
-// Step is how long the last frame lasted, in ticks, or what is assumed before
-// there are two.
-func (r *Reorder) Step() int64 { return r.step }
+// Apart is how far, in ticks, the next frame is presented behind all before it
+// at most if none is missing.
+func (r *Reorder) Apart(key bool) int64 {
+	if key {
+		return r.step
+	}
+	step := r.step
+	if r.count <= r.depth+1 {
+		step = max(step, VideoTimescale/8) // what was assumed may be far off
+	}
+	return int64(r.depth+1) * step
+}
 
 // Next takes the presentation time of the next frame in decode order, in
 // ticks, and returns its decode time. Decode times rise strictly. A stream
@@ -194,6 +200,7 @@ func (r *Reorder) Next(pts int64) int64 {
 	if !first {
 		r.step = dts - r.last
 	}
+	r.count++
 	r.last = dts
 	return dts
 }

@@ -110,11 +110,7 @@ func (r *rendition) write(f media.Frame, lost bool) (broken bool, err error) {
 		}
 		pts = dts // sound is presented as it is decoded
 	} else {
-		apart := int64(1) // in frames, at most, if nothing is missing
-		if !key {
-			apart += int64(r.order.Depth())
-		}
-		if r.seg.have && pts-r.last > apart*r.order.Step()*3/2 {
+		if r.seg.have && pts-r.last > r.order.Apart(key)*3/2 {
 			// Decode times are those of earlier pictures: without this the
 			// hole would show in them some frames late, and the segment that
 			// ends here would seem to end before it.
