@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,23 +344,21 @@ var faults = []struct {
 	{want: "playlist-cache", what: "for an hour", plant: withHeader("index.m3u8", "Cache-Control", "max-age=3600")},
 	{want: "media-cache", what: "never", plant: withHeader("seg", "Cache-Control", "no-store")},
 	{want: "etag", what: "another every time", plant: func(o *origin) {
-		n := 0
+		var n atomic.Uint32
 		o.header = func(h http.Header, path string) {
 			if strings.Contains(path, "audio0/init") {
-				n++
-				h.Set("ETag", fmt.Sprintf(`"%d"`, n))
+				h.Set("ETag", fmt.Sprintf(`"%d"`, n.Add(1)))
 			}
 		}
 	}},
 	{want: "media-changed", what: "other bytes every time", with: []string{"mp4-malformed", "parts-differ", "range"}, plant: func(o *origin) {
-		n := byte(0)
+		var n atomic.Uint32
 		o.body = func(name string, b []byte) []byte {
 			if !strings.HasPrefix(name, "audio0/seg") {
 				return b
 			}
-			n++
 			b = bytes.Clone(b)
-			b[len(b)-1] = n
+			b[len(b)-1] = byte(n.Add(1))
 			return b
 		}
 	}},
