@@ -2,6 +2,7 @@ package hls
 
 import (
 	"math"
+	"time"
 
 	"github.com/freshet-live/freshet/media"
 	"github.com/freshet-live/freshet/media/hls/playlist"
@@ -61,24 +62,56 @@ func (r *rendition) publishIFrames() {
 		msn: r.nextMSN - 1, parts: math.MaxInt32, // a closed segment has all of them
 	}
 	m := playlist.Media{
-		Version: version9, IndependentSegments: true, IFramesOnly: true,
+		Version: version10, IndependentSegments: true, IFramesOnly: true,
 		TargetDuration: targetDuration, MediaSequence: first,
-		Control:         playlist.ServerControl{CanBlockReload: true, HoldBack: control.HoldBack},
+		// That of all playlists of the presentation, as it has to be
+		// (rfc8216bis, section 6.2.4).
+		Control:         control,
 		Discontinuities: r.firstDis, HasDiscontinuities: true, EndList: r.ended,
 	}
-	head := m.AppendHead(make([]byte, 0, 512))
-	pieces := [][]byte{head}
+	if r.listsWhole() {
+		m.Type = playlist.TypeEvent
+	}
 	if len(r.listed) > 0 {
 		k.past.drop(r.listed[0].keyPlace)
-		e := r.listed[0].iframe()
-		pieces[0] = e.Append(head, true)
-		pieces = append(pieces, k.past.from(r.listed[0].keyPlace))
 	}
-	v.full = &rendered{pieces: append(pieces, m.AppendTail(nil)), etag: r.etag(v)}
+	etag := r.etag(v)
+	v.full = &rendered{pieces: r.iframePieces(&m, 0), etag: etag}
+	if m.Skipped = r.iframesToSkip(); m.Skipped > 0 && !v.ended {
+		v.delta = &rendered{pieces: r.iframePieces(&m, m.Skipped), etag: etag + "-delta"}
+		m.SkipsDateRanges = true // there are none
+		v.delta2 = &rendered{pieces: r.iframePieces(&m, m.Skipped), etag: etag + "-delta2"}
+	}
 	if r.m.observeIFrames != nil {
 		r.m.observeIFrames(r, v)
 	}
 	k.list.announce(v)
+}
+
+// iframePieces returns the text of the I-frame playlist from one of the listed
+// segments on.
+func (r *rendition) iframePieces(m *playlist.Media, from int) [][]byte {
+	head := m.AppendHead(make([]byte, 0, 512))
+	tail := m.AppendTail(nil)
+	if from == len(r.listed) {
+		return [][]byte{head, tail}
+	}
+	s := r.listed[from]
+	e := s.iframe()
+	return [][]byte{e.Append(head, true), r.keys.past.from(s.keyPlace), tail}
+}
+
+// iframesToSkip returns how many segments a delta update leaves out: those that
+// end six target durations or more before the end of the last.
+func (r *rendition) iframesToSkip() int {
+	var fromEnd time.Duration
+	for i := len(r.listed); i > 0; i-- {
+		if fromEnd >= control.CanSkipUntil {
+			return i
+		}
+		fromEnd += r.listed[i-1].entry.Duration
+	}
+	return 0
 }
 
 // iframe is the segment's entry in the I-frame playlist. It lasts until the

@@ -77,6 +77,60 @@ func TestIFrames(t *testing.T) {
 	}
 }
 
+// TestIFramesDelta merges delta updates of the I-frame playlist for two
+// minutes, and compares its control with that of the playlist proper.
+func TestIFramesDelta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMuxer(Config{})
+		merged, deltas := (*playlist.Media)(nil), 0
+		m.observeIFrames = func(r *rendition, v *version) {
+			full, err := playlist.ParseMedia(v.full.plain())
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, v.full.plain())
+			}
+			if proper := r.current.Load(); proper.full != nil {
+				p, err := playlist.ParseMedia(proper.full.plain())
+				if err != nil || p.Control != full.Control || p.Version != full.Version {
+					t.Fatalf("%v; control %+v, version %d beside %+v, %d", err, full.Control, full.Version, p.Control, p.Version)
+				}
+			}
+			for _, d := range []*rendered{v.delta, v.delta2} {
+				if d == nil {
+					continue
+				}
+				deltas++
+				p, err := playlist.ParseMedia(d.plain())
+				if err != nil {
+					t.Fatalf("%v in\n%s", err, d.plain())
+				}
+				got, err := merged.Apply(p)
+				if err != nil || !bytes.Equal(got.Append(nil), full.Append(nil)) {
+					t.Fatalf("%v; merged is\n%s\nfull is\n%s", err, got.Append(nil), full.Append(nil))
+				}
+				var kept time.Duration
+				for _, s := range p.Segments {
+					kept += s.Duration
+				}
+				if kept < control.CanSkipUntil {
+					t.Errorf("a delta update lists %v", kept)
+				}
+			}
+			merged = full
+		}
+		v := video("video0", &h264, wall(), gops(60, 60, 30)...)
+		m.Start(tracks(v))
+		play(t, m, v)
+		if deltas < 20 {
+			t.Errorf("%d delta updates in two minutes", deltas)
+		}
+		w := get(t.Context(), m, "/p/open/video0.iframes.m3u8?_HLS_skip=YES")
+		if !bytes.Contains(w.Body.Bytes(), []byte("#EXT-X-SKIP:SKIPPED-SEGMENTS=")) {
+			t.Errorf("answer %d %s", w.Code, w.Body)
+		}
+		m.Close()
+	})
+}
+
 // TestIFramesOverHoles checks that segments without a key frame at their
 // start are gaps there, and that the window and discontinuities are those of
 // the playlist proper.

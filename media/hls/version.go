@@ -64,7 +64,7 @@ func (r *rendition) render() *version {
 		Discontinuities: r.firstDis, HasDiscontinuities: true,
 		EndList: r.ended,
 	}
-	if r.m.cfg.Window == WholeBroadcast && r.log != nil && !r.trimmed {
+	if r.listsWhole() {
 		m.Type = playlist.TypeEvent // at the end as well: EXT-X-ENDLIST is all that may be added
 	}
 	if !r.ended {
@@ -112,6 +112,11 @@ func (r *rendition) render() *version {
 	}
 	r.publishIFrames()
 	return v
+}
+
+// listsWhole tells whether nothing ever leaves the playlist.
+func (r *rendition) listsWhole() bool {
+	return r.m.cfg.Window == WholeBroadcast && r.log != nil && !r.trimmed
 }
 
 // etag names v among all that a URL ever answers.
