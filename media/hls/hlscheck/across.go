@@ -42,7 +42,7 @@ func (r *run) constantsDiffer(a, b *watcher) {
 	if m.target != n.target && !free {
 		r.sink.add(ruleTargetDiffers, b.at("EXT-X-TARGETDURATION", n.targetLine), "%v, and %v in %s", n.target, m.target, m.url)
 	}
-	if was, is := m.control.text(), n.control.text(); was != is && b.role != roleIFrames && a.role != roleIFrames {
+	if was, is := m.control.text(), n.control.text(); was != is {
 		r.sink.add(ruleControlDiffers, b.at("EXT-X-SERVER-CONTROL", 0), "%q, and %q in %s", clip(is), clip(was), m.url)
 	}
 	if m.playlistType != n.playlistType && m.endList == n.endList {
