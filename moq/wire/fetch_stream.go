@@ -352,20 +352,7 @@ func (c *FetchCursor) parseObject(d *decoder, flags uint64) (it FetchItem) {
 		it.Location.Object = c.location.Object + delta
 		refers(c.started, "object")
 	}
-	if flags&fetchPriority != 0 {
-		it.Priority = d.uint8()
-	} else {
-		refers(c.hasObject, "priority")
-		it.Priority = c.priority
-	}
-	var block []byte
-	if flags&fetchProperties != 0 {
-		block = d.propertiesBlock()
-	}
-	it.Size = d.varint()
-	if d.err == nil {
-		it.Properties, d.err = parseProperties(block, d.form)
-	}
+	c.parseTail(d, flags, &it, refers)
 	return it
 }
 
@@ -409,6 +396,13 @@ func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
 	if it.Subgroup > maxQUICVarint || it.Location.Object > maxQUICVarint {
 		d.fail(violation("ID of an object on a fetch stream exceeds 2^62-1"))
 	}
+	c.parseTail(d, flags, &it, refers)
+	return it
+}
+
+// parseTail reads what follows the IDs of an Object: priority, properties and
+// payload length. refers notes that a field is that of the Object before.
+func (c *FetchCursor) parseTail(d *decoder, flags uint64, it *FetchItem, refers func(have bool, what string)) {
 	if flags&fetchPriority != 0 {
 		it.Priority = d.uint8()
 	} else {
@@ -423,7 +417,6 @@ func (c *FetchCursor) parseWhole(d *decoder, flags uint64) (it FetchItem) {
 	if d.err == nil {
 		it.Properties, d.err = parseProperties(block, d.form)
 	}
-	return it
 }
 
 // fetchFields appends an item of draft 14, which has every field.
